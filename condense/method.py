@@ -1,0 +1,124 @@
+"""What a method module declares, and the check that it does.
+
+A method is a module with
+    ABOUT    a `Method`: citation and what it needs and does;
+    Config   a frozen dataclass, each field followed by a comment with the paper's symbol and one line of meaning;
+    PRESETS  named `Preset`s; "cpu" is the one that runs on two cores in seconds;
+    distill(train, budget, config, run) -> DistilledSet;
+    cost(train, budget, config) -> Cost, the work it announces before it starts;
+    choose(train, budget, config, run) -> Config, only for methods that declare `selects`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import io
+import tokenize
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any, Literal
+
+from condense.errors import BadInput
+
+
+@dataclass(frozen=True)
+class Method:
+    """Declared facts of a method; the driver and the contract tests act on them."""
+
+    title: str  # as it stands in tables
+    paper: str  # authors, title, venue
+    url: str
+    family: str  # "selection", "matching", ...
+    kind: Literal["synthetic", "selection", "full"]
+    uses_labels: bool = True  # False: distill is given an unlabelled split
+    selects: bool = False  # True: `choose` sees 90 % of train and run.validate() owns the rest
+    ingredients: Mapping[str, Any] = field(default_factory=dict)  # Config field -> value that switches it off
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A configuration with the published table it comes from, or the hardware it is meant for."""
+
+    config: Any
+    source: str
+    distill_seconds: float | None = None  # recorded on two cores, IPC 10 of digits; "cpu" presets only
+    judge_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The work a configuration announces: multiply-adds count 2 operations; bytes are peaks."""
+
+    operations: float
+    memory_bytes: float
+    disk_bytes: float = 0.0
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A checked method module."""
+
+    name: str
+    about: Method
+    config_type: type
+    presets: Mapping[str, Preset]
+    distill: Callable[..., Any]
+    cost: Callable[..., Cost]
+    choose: Callable[..., Any] | None
+    module: ModuleType
+
+    def config(self, preset: str | None = None) -> Any:
+        """The preset's configuration, or the defaults (the paper's main setting) when none is named."""
+        if preset is None:
+            return self.config_type()
+        if preset not in self.presets:
+            from condense.errors import UnknownName
+
+            raise UnknownName(f"preset of {self.name}", preset, self.presets)
+        return self.presets[preset].config
+
+
+def plugin(name: str, module: ModuleType) -> Plugin:
+    """Checks a module against the contract above.
+
+    Raises:
+        BadInput: naming the module and the part that is missing or of the wrong kind.
+    """
+    missing = [part for part in ("ABOUT", "Config", "PRESETS", "distill", "cost") if not hasattr(module, part)]
+    if missing:
+        raise BadInput(f"method {name!r} ({module.__file__}) lacks {', '.join(missing)}; see condense/method.py")
+    if not isinstance(module.ABOUT, Method):
+        raise BadInput(f"method {name!r}: ABOUT must be a condense.method.Method, got {type(module.ABOUT).__name__}")
+    config_type = module.Config
+    if not (dataclasses.is_dataclass(config_type) and config_type.__dataclass_params__.frozen):
+        raise BadInput(f"method {name!r}: Config must be a frozen dataclass")
+    choose = getattr(module, "choose", None)
+    if module.ABOUT.selects != (choose is not None):
+        raise BadInput(f"method {name!r}: a method has `choose` exactly when it declares selects=True")
+    if tuple(inspect.signature(module.distill).parameters) != ("train", "budget", "config", "run"):
+        raise BadInput(f"method {name!r}: the signature must be distill(train, budget, config, run)")
+    return Plugin(
+        name, module.ABOUT, config_type, dict(module.PRESETS), module.distill, module.cost, choose, module
+    )
+
+
+def field_comments(config_type: type) -> dict[str, str]:
+    """The comment behind each field of a Config, which is its one-line documentation."""
+    tokens = tokenize.generate_tokens(io.StringIO(inspect.getsource(config_type)).readline)
+    names = {entry.name for entry in dataclasses.fields(config_type)}
+    comments: dict[str, str] = {}
+    current = None
+    at_line_start = False
+    for token in tokens:
+        if token.type in (tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.NL):
+            at_line_start = True
+            continue
+        if token.type == tokenize.NAME and at_line_start and token.string in names:
+            current = token.string
+        elif token.type == tokenize.COMMENT and current is not None and token.line.strip() != token.string:
+            comments[current] = token.string.lstrip("# ").strip()
+            current = None
+        at_line_start = False
+    return comments
