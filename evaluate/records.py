@@ -1,0 +1,303 @@
+"""Records: one JSON file per (protocol, data set, budget, distilled set), networks x seeds inside.
+
+A record is written once and then only grows: a later call adds networks and seeds, never changes a number that is
+there, and leaves the file byte for byte as it was when it has nothing to add. Times and host live apart in
+`volatile`, so that everything else is the same on every rerun.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+import subprocess
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from condense import __version__, files
+from condense.budget import Budget
+from condense.errors import BadInput, DamagedFile
+from condense.evaluate.version import JUDGE
+
+SCHEMA = 1
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Cell(_Part):
+    """What became of one network: its accuracy for every seed, or why there is none.
+
+    A network with one diverged seed is `failed` as a whole, since a mean over the others would flatter the set; the
+    seeds that did finish are kept. `failures` lists seeds that fail again whenever they are repeated; a failure of
+    the machine (memory) has a reason only, and the next call tries again.
+    """
+
+    status: Literal["ok", "n/a", "failed"]
+    seeds: tuple[int, ...] = ()
+    accuracy: tuple[float, ...] = ()  # fraction of the test split, last epoch, one per seed
+    engine: str | None = None
+    failures: dict[str, str] = {}  # seed -> reason
+    reason: str | None = None
+    seconds: tuple[float, ...] = Field(default=(), exclude=True)  # one per seed; stored under `volatile`
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Cell:
+        if len(self.seeds) != len(self.accuracy):
+            raise ValueError(f"{len(self.seeds)} seeds but {len(self.accuracy)} accuracies; there is one per seed")
+        if list(self.seeds) != sorted(set(self.seeds)):
+            raise ValueError(f"seeds must ascend without repeats, found {list(self.seeds)}")
+        if outside := [value for value in self.accuracy if not 0.0 <= value <= 1.0]:
+            raise ValueError(f"accuracies are fractions in [0, 1], found {outside[0]}")
+        if self.status == "ok" and (not self.seeds or self.reason or self.failures):
+            raise ValueError("a cell with status 'ok' has at least one seed, no reason and no failures")
+        if self.status != "ok" and not self.reason:
+            raise ValueError(f"a cell with status {self.status!r} needs a reason")
+        return self
+
+
+class ProtocolRef(_Part):
+    name: str
+    version: int
+    digest: str
+    track: str
+    tier: str
+
+
+class DatasetRef(_Part):
+    name: str
+    fingerprint: str
+
+
+class BytesRef(_Part):
+    images: int = Field(ge=0)
+    labels: int = Field(ge=0)
+    extras: int = Field(ge=0)
+    preprocessing: int = Field(ge=0)
+
+    @property
+    def total(self) -> int:
+        return self.images + self.labels + self.extras + self.preprocessing
+
+
+class SetRef(_Part):
+    """The judged set: what made it and what it weighs. The judge sees none of this."""
+
+    id: str = Field(pattern=r"^[0-9a-f]{8,64}$")
+    method: str
+    title: str
+    kind: Literal["synthetic", "selection", "full"]
+    preset: str | None
+    config: dict[str, Any]
+    seed: int
+    trained_on: str
+    preprocessing: str
+    labels: str
+    count: int = Field(ge=1)
+    bytes: BytesRef
+    engine: dict[str, Any] = {}
+    stops: dict[str, Any] = {}
+
+
+class Code(_Part):
+    version: str
+    commit: str | None = None
+
+
+class DistillCost(_Part):
+    seconds: float
+    peak_bytes: int | None = None
+
+
+class CellTimes(_Part):
+    seconds: tuple[float, ...]  # one per seed of the cell
+
+
+class Volatile(_Part):
+    date: str
+    host: dict[str, Any]
+    distill: DistillCost | None = None
+    cells: dict[str, CellTimes] = {}
+
+
+class Record(_Part):
+    """One judged set under one protocol."""
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    judge: int
+    protocol: ProtocolRef
+    dataset: DatasetRef
+    budget: dict[str, int | float]
+    set: SetRef
+    cells: dict[str, Cell]
+    command: str
+    code: Code
+    volatile: Volatile
+
+    @field_validator("budget")
+    @classmethod
+    def _one_budget(cls, value: dict[str, int | float]) -> dict[str, int | float]:
+        return Budget(**value).spec()  # type: ignore[arg-type]  # Budget checks names and ranges itself
+
+    @property
+    def budget_name(self) -> str:
+        return str(Budget(**self.budget))  # type: ignore[arg-type]
+
+    def to_bytes(self) -> bytes:
+        """The one text of this record: sorted keys, absent values left out, a newline at the end."""
+        plain = self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        for cell in plain["cells"].values():
+            for key in ("failures", "seeds", "accuracy"):
+                if not cell[key]:
+                    del cell[key]
+        return (json.dumps(plain, sort_keys=True, indent=1, allow_nan=False) + "\n").encode()
+
+
+def compose(
+    *,
+    protocol: ProtocolRef,
+    dataset: DatasetRef,
+    budget: Budget,
+    judged: SetRef,
+    cells: Mapping[str, Cell],
+    command: str,
+    distill: DistillCost | None = None,
+) -> Record:
+    """A record of `cells`, as `judge` returned them, with this code, judge, date and host."""
+    times = {name: CellTimes(seconds=cell.seconds) for name, cell in cells.items() if cell.seeds}
+    host = {"machine": platform.machine(), "system": platform.system(), "python": platform.python_version()}
+    return Record(
+        judge=JUDGE, protocol=protocol, dataset=dataset, budget=budget.spec(), set=judged, cells=dict(cells),
+        command=command, code=Code(version=__version__, commit=_commit()),
+        volatile=Volatile(
+            date=datetime.now(UTC).isoformat(timespec="seconds"), host=host, distill=distill, cells=times
+        ),
+    )  # fmt: skip
+
+
+def path_of(results: str | Path, record: Record) -> Path:
+    """Where a record lives: <results>/records/<protocol>-<version>/<dataset>/<budget>/<method>-s<seed>-<id 8>.json."""
+    folder = Path(results) / "records" / f"{record.protocol.name}-{record.protocol.version}"
+    method = _file_safe(Path(record.set.method).stem)
+    name = f"{method}-s{record.set.seed}-{record.set.id[:8]}.json"
+    return folder / _file_safe(record.dataset.name) / record.budget_name / name
+
+
+def read(path: str | Path) -> Record:
+    """Reads one record.
+
+    Raises:
+        DamagedFile: when the file is not JSON, or not a record; the message names the first field at fault.
+    """
+    try:
+        return Record.model_validate(files.read_json(path))
+    except ValidationError as error:
+        raise DamagedFile(path, _first_problem(error)) from error
+
+
+def read_all(results: str | Path) -> list[Record]:
+    """Every record of a results folder, in the order of their paths; empty when there is none."""
+    return [read(path) for path in paths(results)]
+
+
+def paths(results: str | Path) -> Iterator[Path]:
+    """The record files of a results folder, sorted."""
+    yield from sorted((Path(results) / "records").rglob("*.json"))
+
+
+def merge(results: str | Path, record: Record) -> tuple[Path, Record]:
+    """Adds a record to a results folder, under a lock and atomically; returns its path and what now stands there.
+
+    Numbers that are there stay; only networks and seeds not there yet are added, and failures of the machine give way
+    to results. Nothing to add: the file is not touched.
+
+    Raises:
+        BadInput: when the file there was written by another judge or for another protocol, data set or set.
+    """
+    path = path_of(results, record)
+    with files.lock(path):
+        if not path.exists():
+            files.write_bytes(path, record.to_bytes())
+            return path, record
+        old = read(path)
+        merged = _merged(path, old, record)
+        if merged.to_bytes() != old.to_bytes():
+            files.write_bytes(path, merged.to_bytes())
+        return path, merged
+
+
+def done(record: Record | None) -> set[tuple[str, int]]:
+    """The (network, seed) pairs that need no repetition: finished, or bound to fail again."""
+    if record is None:
+        return set()
+    pairs = {(name, seed) for name, cell in record.cells.items() for seed in cell.seeds}
+    return pairs | {(name, int(seed)) for name, cell in record.cells.items() for seed in cell.failures}
+
+
+def _merged(path: Path, old: Record, new: Record) -> Record:
+    for field in ("judge", "protocol", "dataset", "budget"):
+        if getattr(old, field) != getattr(new, field):
+            raise BadInput(
+                f"{path} was written with another {field} ({getattr(old, field)}, now {getattr(new, field)}); "
+                "give another --results folder, or move the old records away"
+            )
+    if old.set.id != new.set.id:
+        raise BadInput(f"{path} holds set {old.set.id}, not {new.set.id}; give another --results folder")
+    cells, times = dict(old.cells), dict(old.volatile.cells)
+    for name, cell in new.cells.items():
+        if name not in cells:
+            cells[name] = cell
+        else:
+            cells[name] = _join(cells[name], cell)
+        if seconds := _seconds(cells[name], (old, name), (new, name)):
+            times[name] = CellTimes(seconds=seconds)
+    return old.model_copy(update={"cells": cells, "volatile": old.volatile.model_copy(update={"cells": times})})
+
+
+def _join(old: Cell, new: Cell) -> Cell:
+    accuracy = dict(zip(new.seeds, new.accuracy, strict=True)) | dict(zip(old.seeds, old.accuracy, strict=True))
+    failures = {seed: why for seed, why in (new.failures | old.failures).items() if int(seed) not in accuracy}
+    seeds = tuple(sorted(accuracy))
+    kept = {"seeds": seeds, "accuracy": tuple(accuracy[seed] for seed in seeds), "engine": old.engine or new.engine}
+    if failures:
+        first = min(failures, key=int)
+        return Cell(status="failed", failures=failures, reason=f"seed {first}: {failures[first]}", **kept)
+    if seeds and new.status != "failed":
+        return Cell(status="ok", **kept)
+    return Cell(status=new.status, reason=new.reason, **kept)
+
+
+def _seconds(cell: Cell, *sources: tuple[Record, str]) -> tuple[float, ...]:
+    """Seconds in the order of the cell's seeds; the first source that knows a seed wins."""
+    known: dict[int, float] = {}
+    for record, name in reversed(sources):
+        if name in record.cells and name in record.volatile.cells:
+            known |= dict(zip(record.cells[name].seeds, record.volatile.cells[name].seconds, strict=True))
+    return tuple(known[seed] for seed in cell.seeds if seed in known)
+
+
+def _first_problem(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"]) or "record"
+    return f"{where}: {first['msg']}"
+
+
+def _file_safe(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.@+-]+", "_", name).strip("_.")
+
+
+def _commit() -> str | None:
+    """The commit of the checkout this code runs from; None for an installed package."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        reply = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return reply.stdout.strip()
