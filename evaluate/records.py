@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import platform
 import re
-import subprocess
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,9 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from condense import __version__, files
 from condense.budget import Budget
 from condense.errors import BadInput, DamagedFile
-from condense.evaluate.version import JUDGE
-
-SCHEMA = 1
+from condense.evaluate.version import JUDGE, commit
 
 
 class _Part(BaseModel):
@@ -149,13 +146,13 @@ class Record(_Part):
         return str(Budget(**self.budget))  # type: ignore[arg-type]
 
     def to_bytes(self) -> bytes:
-        """The one text of this record: sorted keys, absent values left out, a newline at the end."""
-        plain = self.model_dump(mode="json", by_alias=True, exclude_none=True)
-        for cell in plain["cells"].values():
-            for key in ("failures", "seeds", "accuracy"):
-                if not cell[key]:
-                    del cell[key]
-        return (json.dumps(plain, sort_keys=True, indent=1, allow_nan=False) + "\n").encode()
+        """The one text of this record: sorted keys, what a cell lacks left out, a newline at the end."""
+        plain = self.model_dump(mode="json", by_alias=True)
+        plain["cells"] = {
+            name: {key: value for key, value in cell.items() if value not in (None, [], {})}
+            for name, cell in plain["cells"].items()
+        }
+        return (json.dumps(plain, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def compose(
@@ -173,7 +170,7 @@ def compose(
     host = {"machine": platform.machine(), "system": platform.system(), "python": platform.python_version()}
     return Record(
         judge=JUDGE, protocol=protocol, dataset=dataset, budget=budget.spec(), set=judged, cells=dict(cells),
-        command=command, code=Code(version=__version__, commit=_commit()),
+        command=command, code=Code(version=__version__, commit=commit()),
         volatile=Volatile(
             date=datetime.now(UTC).isoformat(timespec="seconds"), host=host, distill=distill, cells=times
         ),
@@ -289,15 +286,3 @@ def _first_problem(error: ValidationError) -> str:
 
 def _file_safe(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9.@+-]+", "_", name).strip("_.")
-
-
-def _commit() -> str | None:
-    """The commit of the checkout this code runs from; None for an installed package."""
-    root = Path(__file__).resolve().parent.parent
-    if not (root / ".git").exists():
-        return None
-    try:
-        reply = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return reply.stdout.strip()
