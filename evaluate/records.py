@@ -145,6 +145,13 @@ class Record(_Part):
     def budget_name(self) -> str:
         return str(Budget(**self.budget))  # type: ignore[arg-type]
 
+    def with_cells(self, cells: Mapping[str, Cell]) -> Record:
+        """The same record with these cells and their times in place of its own."""
+        times = {name: CellTimes(seconds=cell.seconds) for name, cell in cells.items() if cell.seeds}
+        return self.model_copy(
+            update={"cells": dict(cells), "volatile": self.volatile.model_copy(update={"cells": times})}
+        )
+
     def to_bytes(self) -> bytes:
         """The one text of this record: sorted keys, what a cell lacks left out, a newline at the end."""
         plain = self.model_dump(mode="json", by_alias=True)
@@ -165,16 +172,20 @@ def compose(
     command: str,
     distill: DistillCost | None = None,
 ) -> Record:
-    """A record of `cells`, as `judge` returned them, with this code, judge, date and host."""
-    times = {name: CellTimes(seconds=cell.seconds) for name, cell in cells.items() if cell.seeds}
+    """A record of `cells`, as `judge` gave them, with this code, judge, date and host."""
     host = {"machine": platform.machine(), "system": platform.system(), "python": platform.python_version()}
-    return Record(
-        judge=JUDGE, protocol=protocol, dataset=dataset, budget=budget.spec(), set=judged, cells=dict(cells),
-        command=command, code=Code(version=__version__, commit=commit()),
-        volatile=Volatile(
-            date=datetime.now(UTC).isoformat(timespec="seconds"), host=host, distill=distill, cells=times
-        ),
-    )  # fmt: skip
+    empty = Record(
+        judge=JUDGE,
+        protocol=protocol,
+        dataset=dataset,
+        budget=budget.spec(),
+        set=judged,
+        cells={},
+        command=command,
+        code=Code(version=__version__, commit=commit()),
+        volatile=Volatile(date=datetime.now(UTC).isoformat(timespec="seconds"), host=host, distill=distill),
+    )
+    return empty.with_cells(cells)
 
 
 def path_of(results: str | Path, record: Record) -> Path:

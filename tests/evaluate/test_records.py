@@ -17,18 +17,19 @@ ID = "0123456789abcdef" * 4
 
 def a_set(**changes):
     given = {
-        "id": ID, "method": "dm", "title": "DM", "kind": "synthetic", "preset": "cpu", "config": {"steps": 3, "clip": None}, "seed": 0,
-        "trained_on": "train", "preprocessing": "normalise", "labels": "hard", "count": 100,
+        "id": ID, "method": "dm", "title": "DM", "kind": "synthetic", "preset": "cpu",
+        "config": {"steps": 3, "clip": None}, "seed": 0, "trained_on": "train",
+        "preprocessing": "normalise", "labels": "hard", "count": 100,
         "bytes": BytesRef(images=1200, labels=100, extras=0, preprocessing=0),
     }  # fmt: skip
     return SetRef(**(given | changes))
 
 
-def a_record(cells, *, dataset="digits", digest="d" * 64, budget=Budget(ipc=10), **set_changes):
+def a_record(cells, *, dataset="digits", digest="d" * 64, **set_changes):
     return records.compose(
         protocol=ProtocolRef(name="quick", version=1, digest=digest, track="common-hard", tier="quick: two cores"),
         dataset=DatasetRef(name=dataset, fingerprint="f" * 64),
-        budget=budget, judged=a_set(**set_changes), cells=cells, command="condense evaluate x --protocol quick",
+        budget=Budget(ipc=10), judged=a_set(**set_changes), cells=cells, command="condense evaluate x --protocol quick",
     )  # fmt: skip
 
 
@@ -89,7 +90,7 @@ def test_a_failure_of_the_machine_gives_way_to_a_result(tmp_path):
 def test_a_record_of_another_protocol_or_judge_is_not_mixed_in(tmp_path, monkeypatch):
     path, _ = records.merge(tmp_path, a_record({"mlp": ok([0], [0.5])}))
     before = path.read_bytes()
-    with pytest.raises(BadInput, match="another protocol .*give another --results folder"):
+    with pytest.raises(BadInput, match=r"another protocol .*give another --results folder"):
         records.merge(tmp_path, a_record({"mlp": ok([1], [0.5])}, digest="e" * 64))
     monkeypatch.setattr(records, "JUDGE", 99)
     with pytest.raises(BadInput, match="another judge"):

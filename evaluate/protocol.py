@@ -1,0 +1,204 @@
+"""Protocols: versioned, hashed data files that say how a set is judged. A published version never changes.
+
+    names() -> ["hard-dsa", ...]        load("hard-dsa") -> the newest version        load("hard-dsa-1")
+
+A protocol knows data sets by the size of their images and by whether a mirror image keeps its class, and sets by how
+many images they hold and what they offer. It knows no method.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from condense import files
+from condense.errors import BadInput, DamagedFile, UnknownName
+from condense.evaluate.records import ProtocolRef
+from condense.identity import digest
+
+if TYPE_CHECKING:
+    from condense.training import Recipe
+
+FOLDER = Path(__file__).resolve().parent / "protocols"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class PanelEntry(_Part):
+    """One network of the panel, for images whose smaller side lies in [min_side, max_side)."""
+
+    network: str
+    recipe: dict[str, Any] = {}  # fields that differ from the protocol's recipe
+    min_side: int = 1
+    max_side: int | None = None
+
+
+class LearnedRate(_Part):
+    """A learning rate that a set may bring along, for the networks it was learned for."""
+
+    from_set_else: float = Field(gt=0)
+    networks: tuple[str, ...]
+
+
+class Needs(_Part):
+    """What a set must offer.
+
+    labels: hard (soft labels are hardened: the class of the largest value), soft, replay, teacher (the set's own), or
+        none (the protocol's teacher labels the images).
+    lr: fixed (the recipe's), or from the set.
+    views: protocol (the recipe's augmentation), or set (crops, flips and mixes come with the labels).
+    """
+
+    labels: Literal["hard", "soft", "replay", "teacher", "none"]
+    lr: Literal["fixed"] | LearnedRate = "fixed"
+    views: Literal["protocol", "set"] = "protocol"
+
+
+class Teacher(_Part):
+    """The protocol's own teacher: trained on the training split, once per data set, for every set alike."""
+
+    network: str
+    recipe: dict[str, Any]
+    seed: int = 0
+
+
+class Protocol(_Part):
+    """How sets are judged; see the module's docstring."""
+
+    schema_version: Literal[1] = Field(alias="schema")
+    name: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
+    version: int = Field(ge=1)
+    title: str
+    track: Literal["common-hard", "common-soft", "own"]
+    tier: str  # "full", or what the numbers may be compared with
+    recipe: dict[str, Any]  # condense.training.Recipe
+    max_updates: int = Field(ge=1)  # optimiser steps; larger sets make fewer epochs, the schedule shrinks along
+    seeds: int = Field(ge=1)  # networks per architecture unless the caller asks for another number
+    panel: tuple[PanelEntry, ...]
+    needs: Needs
+    teacher: Teacher | None = None
+    notes: tuple[str, ...]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Protocol:
+        if (self.teacher is not None) != (self.needs.labels == "none"):
+            raise ValueError("a protocol has a teacher of its own exactly when it needs no labels of the set")
+        return self
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """SHA-256 of what the file says, whatever its spacing and order, and whether defaults are written out."""
+        return digest(self.model_dump(mode="json", by_alias=True, exclude_defaults=True))
+
+    def reference(self) -> ProtocolRef:
+        """How records name this protocol."""
+        names = ("name", "version", "digest", "track", "tier")
+        return ProtocolRef(**{name: getattr(self, name) for name in names})
+
+    def networks(self, shape: tuple[int, int, int]) -> list[str]:
+        """The panel's networks for images of this shape (C, H, W), in the order of the file."""
+        side = min(shape[1:])
+        return [
+            entry.network
+            for entry in self.panel
+            if entry.min_side <= side and (entry.max_side is None or side < entry.max_side)
+        ]
+
+    def recipe_for(self, network: str, samples: int, *, flips: bool, step_size: float | None = None) -> Recipe:
+        """The recipe of one network for a set of `samples` images.
+
+        Args:
+            flips: whether a mirror image keeps its class; if not, flips leave the augmentation.
+            step_size: the learning rate that the set brings along, used only where `needs.lr` says so.
+
+        Raises:
+            BadInput: when the file's recipe is not a valid one.
+        """
+        fields = dict(self.recipe)
+        for entry in self.panel:
+            if entry.network == network:
+                fields |= entry.recipe
+        if isinstance(self.needs.lr, LearnedRate) and network in self.needs.lr.networks:
+            fields["lr"] = self.needs.lr.from_set_else if step_size is None else step_size
+        return _fitted(fields, samples, self.max_updates, flips)
+
+    def teacher_recipe(self, samples: int, *, flips: bool) -> Recipe:
+        """The recipe of the protocol's teacher on a training split of `samples` images."""
+        if self.teacher is None:
+            raise BadInput(f"protocol {self.name} has no teacher of its own")
+        return _fitted(self.teacher.recipe, samples, None, flips)
+
+
+def names() -> list[str]:
+    """The protocols that ship with the package, by name; `load(name)` gives the newest version of each."""
+    return sorted({name for name, _ in _shipped()})
+
+
+def load(name: str | Path) -> Protocol:
+    """A shipped protocol by name ("hard-dsa"), by name and version ("hard-dsa-1"), or any protocol file by its path.
+
+    Raises:
+        UnknownName: with the nearest names.
+        DamagedFile: when a file is not a protocol; the message names the first field at fault.
+    """
+    if str(name).endswith(".json"):
+        return _parse(Path(name))
+    shipped = _shipped()
+    versions = {version: path for (known, version), path in shipped.items() if known == name}
+    if versions:
+        return _parse(versions[max(versions)])
+    match = re.fullmatch(r"(.+)-(\d+)", str(name))
+    if match and (match[1], int(match[2])) in shipped:
+        return _parse(shipped[match[1], int(match[2])])
+    raise UnknownName("protocol", str(name), {known for known, _ in shipped})
+
+
+def _shipped() -> dict[tuple[str, int], Path]:
+    found = {}
+    for path in sorted(FOLDER.glob("*.json")):
+        name, _, version = path.stem.rpartition("-")
+        found[name, int(version)] = path
+    return found
+
+
+def _parse(path: Path) -> Protocol:
+    if not path.is_file():
+        raise BadInput(f"{path} does not exist; a protocol is one of {', '.join(names())}, or a path to such a file")
+    try:
+        return Protocol.model_validate(files.read_json(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise DamagedFile(path, f"{'.'.join(map(str, first['loc'])) or 'protocol'}: {first['msg']}") from error
+
+
+def _fitted(fields: Mapping[str, Any], samples: int, max_updates: int | None, flips: bool) -> Recipe:
+    """The recipe, without flips where they change the class, shortened to `max_updates` optimiser steps."""
+    from condense.training import Recipe
+
+    recipe = Recipe.from_spec(fields)
+    if recipe.augment is not None and not flips:
+        from condense import augment
+
+        recipe = recipe.replace(augment=augment.from_spec(recipe.augment).without_flip().spec())
+    if max_updates is None:
+        return recipe
+    epochs = max(3, max_updates // recipe.steps_per_epoch(samples))
+    return recipe if epochs >= recipe.epochs else _shortened(recipe, epochs)
+
+
+def _shortened(recipe: Recipe, epochs: int) -> Recipe:
+    """Fewer epochs, with the drop and the warm-up at the same fraction of the training."""
+    import dataclasses
+
+    share = epochs / recipe.epochs
+    changes: dict[str, int] = {"warmup": round(recipe.schedule.warmup * share)}
+    if recipe.schedule.after is not None:
+        changes["after"] = min(round(recipe.schedule.after * share), epochs - 2)
+    return recipe.replace(epochs=epochs, schedule=dataclasses.replace(recipe.schedule, **changes))
