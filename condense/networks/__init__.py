@@ -1,0 +1,28 @@
+"""Classifiers sized to the image, by name: `build("convnet-d3:width=32", (3, 32, 32), 10, generator)`.
+
+Every built-in network has `embed(images) -> (N, D)` and a linear `classifier`; its weights come from the generator
+given and from nothing else.
+"""
+
+from __future__ import annotations
+
+from condense.networks.convnet import Activations, ConvNet
+from condense.networks.initialise import initialise
+from condense.networks.inspection import has_dropout, parameter_count, uses_batch_statistics
+from condense.networks.layers import Network
+from condense.networks.registry import Description, build, canonical, describe, names
+
+__all__ = [
+    "Activations",
+    "ConvNet",
+    "Description",
+    "Network",
+    "build",
+    "canonical",
+    "describe",
+    "has_dropout",
+    "initialise",
+    "names",
+    "parameter_count",
+    "uses_batch_statistics",
+]
