@@ -41,14 +41,8 @@ def open_new(path: Path) -> IO[bytes]:
     return open(path, "xb")
 
 
-def write(handle: IO[bytes], data: bytes) -> None:
+def write(handle: IO[bytes], data: bytes | memoryview) -> None:
     handle.write(data)
-
-
-def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None) -> None:
-    from safetensors.torch import save_file
-
-    save_file(tensors, path, metadata)
 
 
 def fsync(path: Path) -> None:
@@ -84,7 +78,7 @@ def copy(source: Path, target: Path) -> None:
 
 
 PRIMITIVES = (
-    "open_new", "write", "save_tensors", "fsync", "replace", "rename", "mkdir", "unlink", "remove_tree", "copy",
+    "open_new", "write", "fsync", "replace", "rename", "mkdir", "unlink", "remove_tree", "copy",
 )  # fmt: skip
 
 
@@ -112,17 +106,26 @@ def write_json(path: PathLike, value: Any) -> None:
 
 
 def write_tensors(path: PathLike, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
-    """Writes named tensors as safetensors; equal tensors and metadata give equal bytes.
-
-    Tensors on any device, with any strides, or sharing memory are stored as contiguous copies of their own.
+    """Writes named tensors as safetensors, one at a time; equal tensors and metadata give equal bytes.
 
     Raises:
-        BadInput: for more than one metadata entry, whose order the format leaves open.
+        BadInput: for a dtype that the format does not know.
     """
-    if metadata is not None and len(metadata) > 1:
-        raise BadInput(f"metadata of {path}: one entry keeps the bytes reproducible, got {sorted(metadata)}; use JSON")
-    with _temporary_for(Path(path)) as temporary:
-        save_tensors(temporary, _independent(tensors), dict(metadata) if metadata else None)
+    from condense.tensor_format import encode
+
+    with _temporary_for(Path(path)) as temporary, open_new(temporary) as handle:
+        for part in encode(path, tensors, metadata):
+            write(handle, part)
+
+
+def discard(path: PathLike) -> None:
+    """Removes a file or a folder with all that is in it; nothing when it is not there."""
+    _remove(Path(path))
+
+
+def safe_name(name: str) -> str:
+    """A name as a part of a path: what a shell or a file system could read otherwise becomes an underscore."""
+    return re.sub(r"[^A-Za-z0-9.@+-]+", "_", name).strip("_.") or "_"
 
 
 def copy_file(source: PathLike, target: PathLike) -> None:
@@ -219,20 +222,6 @@ def _is_abandoned(path: Path, host: str, process: int) -> bool:
     except PermissionError:
         return False
     return False
-
-
-def _independent(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Contiguous CPU tensors, no two of which share memory (the format refuses those that do)."""
-    seen: set[int] = set()
-    result = {}
-    for name, tensor in tensors.items():
-        stored = tensor.detach().cpu().contiguous()
-        storage = stored.untyped_storage()
-        if storage.data_ptr() in seen or storage.nbytes() != stored.numel() * stored.element_size():
-            stored = stored.clone()
-        seen.add(stored.untyped_storage().data_ptr())
-        result[name] = stored
-    return result
 
 
 # ------------------------------------------------------------------------------------------------------- reading
