@@ -1,0 +1,231 @@
+"""Labels replayed epoch by epoch: they dictate which images a step takes, how each is cropped, flipped and mixed, and
+give the teacher's answer for exactly that view (Shen & Xing, "A Fast Knowledge Distillation Framework", ECCV 2022).
+
+One shard holds one epoch of n samples in S steps of `batch` samples, the last step possibly shorter:
+    indices (n,) int64 · target (n, K) floating point          required
+    crop (n, 4) float · flip (n,) bool · norm_group (n,) int64  optional
+    partner (n,) int64, positions within the batch · mix_weight (S,) · mix_box (S, 4) int64, top, left, height, width;
+        a box without area stands for MixUp                     optional, partner and mix_weight together
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import torch
+from torch import Tensor
+
+from condense import files
+from condense.distilled.labels.base import LabelBatch, register
+from condense.distilled.labels.stored import SoftForm, check_form, soft_rows
+from condense.errors import BadInput, DamagedFile
+
+Epoch = Mapping[str, Tensor]
+_PER_SAMPLE = frozenset({"indices", "target", "crop", "flip", "norm_group", "partner"})
+_PER_STEP = frozenset({"mix_weight", "mix_box"})
+
+
+class Shards(Protocol):
+    """Where epochs come from, read one at a time: a run's store, a folder of a saved set, or memory."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, index: int) -> Epoch: ...
+
+
+@dataclass(frozen=True)
+class FolderShards:
+    """Epochs of a saved set: `epoch-0000.safetensors` and so on.
+
+    Raises:
+        DamagedFile: naming the first epoch that is missing.
+    """
+
+    folder: Path
+    epochs: int
+
+    def __post_init__(self) -> None:
+        for index in range(self.epochs):
+            if not self.path(index).is_file():
+                raise DamagedFile(self.path(index), "missing")
+
+    def __len__(self) -> int:
+        return self.epochs
+
+    def path(self, index: int) -> Path:
+        return self.folder / _file_name(index)
+
+    def read(self, index: int) -> Epoch:
+        return files.read_tensors(self.path(index))
+
+
+@dataclass(frozen=True)
+class MemoryShards:
+    """Epochs given as explicit arrays."""
+
+    epochs: Sequence[Epoch]
+
+    def __len__(self) -> int:
+        return len(self.epochs)
+
+    def read(self, index: int) -> Epoch:
+        return self.epochs[index]
+
+
+@dataclass(eq=False)
+class _LastEpoch:
+    """Keeps the epoch in use, so that its steps read the shard once."""
+
+    index: int = -1
+    tensors: Epoch = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class ReplayedLabels:
+    """Explicit draws and targets per epoch; a longer training goes round them again.
+
+    Args:
+        shards: the epochs, or a sequence of mappings of the fields above.
+        batch: samples of a step, as in the store.
+        form, temperature: what `target` holds, as in `SoftLabels`.
+
+    Raises:
+        BadInput: for an empty store, or fields that do not fit each other.
+    """
+
+    shards: Shards
+    batch: int
+    form: SoftForm = "logits"
+    temperature: float = 1.0
+    _last: _LastEpoch = field(default_factory=_LastEpoch, repr=False)
+
+    kind: ClassVar[str] = "replayed"
+    offers: ClassVar[frozenset[str]] = frozenset({"replay"})
+    views: ClassVar[str] = "set"
+    count: ClassVar[None] = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.shards, Sequence):
+            object.__setattr__(self, "shards", MemoryShards(tuple(dict(epoch) for epoch in self.shards)))
+        if self.batch < 1:
+            raise BadInput(f"a replayed step has at least one sample, got batch={self.batch}")
+        if len(self.shards) == 0:
+            raise BadInput("replayed labels need at least one epoch, the store is empty; run the labelling first")
+        check_form(self.form, self.temperature)
+        self._epoch(0)
+
+    @property
+    def n_classes(self) -> int:
+        return self._epoch(0)["target"].shape[1]
+
+    def steps(self, epoch: int) -> int:
+        """Steps that the epoch has."""
+        return _steps(len(self._epoch(epoch)["indices"]), self.batch)
+
+    def view(self, epoch: int, step: int, indices: Tensor) -> LabelBatch:
+        """The stored step; of `indices` only the device is used.
+
+        Raises:
+            BadInput: for a step that the epoch does not have.
+        """
+        stored = self._epoch(epoch)
+        if not 0 <= step < self.steps(epoch):
+            raise BadInput(f"epoch {epoch} of the replayed labels has {self.steps(epoch)} steps, step {step} was asked")
+        rows = slice(step * self.batch, (step + 1) * self.batch)
+        part = {name: stored[name][rows].to(indices.device) for name in _PER_SAMPLE & stored.keys()}
+        return LabelBatch(
+            indices=part["indices"],
+            target=soft_rows(part["target"], self.form, self.temperature),
+            crop=part.get("crop"),
+            flip=part.get("flip"),
+            mix=_mix(stored, part, step),
+            norm_group=part.get("norm_group"),
+            form=self.form,
+        )
+
+    def hard(self) -> Tensor:
+        raise BadInput("replayed labels belong to views, not to images; use a protocol that replays them")
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {}
+
+    def files(self) -> Iterator[tuple[str, Epoch]]:
+        for index in range(len(self.shards)):
+            yield _file_name(index), self._checked(index)
+
+    def spec(self) -> dict[str, Any]:
+        return {
+            "kind": self.kind,
+            "n_classes": self.n_classes,
+            "epochs": len(self.shards),
+            "batch": self.batch,
+            "form": self.form,
+            "temperature": self.temperature,
+        }
+
+    def nbytes(self) -> int:
+        return sum(tensor.numel() * tensor.element_size() for _, epoch in self.files() for tensor in epoch.values())
+
+    def to(self, device: torch.device | str) -> ReplayedLabels:
+        """Itself: epochs are streamed, and follow the device of the indices asked with."""
+        return self
+
+    def _epoch(self, epoch: int) -> Epoch:
+        index = epoch % len(self.shards)
+        if self._last.index != index:
+            self._last.tensors = self._checked(index)
+            self._last.index = index
+        return self._last.tensors
+
+    def _checked(self, index: int) -> Epoch:
+        stored = self.shards.read(index)
+        if problem := _problem(stored, self.batch):
+            raise BadInput(f"epoch {index} of the replayed labels {problem}")
+        return stored
+
+
+def _problem(stored: Epoch, batch: int) -> str | None:
+    if missing := {"indices", "target"} - stored.keys():
+        return f"lacks {', '.join(sorted(missing))}"
+    if unknown := stored.keys() - _PER_SAMPLE - _PER_STEP:
+        return f"holds {', '.join(sorted(unknown))}, known are {', '.join(sorted(_PER_SAMPLE | _PER_STEP))}"
+    if ("partner" in stored) != ("mix_weight" in stored) or ("mix_box" in stored and "partner" not in stored):
+        return "holds only a part of partner, mix_weight and mix_box"
+    samples = len(stored["indices"])
+    if stored["target"].ndim != 2 or not stored["target"].is_floating_point():
+        return f"has targets of shape {tuple(stored['target'].shape)}; expected a floating-point row for each sample"
+    for name, tensor in stored.items():
+        expected = samples if name in _PER_SAMPLE else _steps(samples, batch)
+        if len(tensor) != expected:
+            return f"has {len(tensor)} rows of {name}, expected {expected}"
+    return None
+
+
+def _mix(stored: Epoch, part: Epoch, step: int) -> Any:
+    if "partner" not in stored:
+        return None
+    from condense.augment import Mix
+
+    box = stored["mix_box"][step] if "mix_box" in stored else None
+    if box is not None and int(box[2] * box[3]) == 0:
+        box = None
+    device = part["partner"].device
+    return Mix(part["partner"], stored["mix_weight"][step].to(device), None if box is None else box.to(device))
+
+
+def _steps(samples: int, batch: int) -> int:
+    return -(-samples // batch)
+
+
+def _file_name(index: int) -> str:
+    return f"epoch-{index:04d}.safetensors"
+
+
+def _restore(spec: Mapping[str, Any], tensors: Mapping[str, Tensor], folder: Path) -> ReplayedLabels:
+    return ReplayedLabels(FolderShards(folder, spec["epochs"]), spec["batch"], spec["form"], spec["temperature"])
+
+
+register(ReplayedLabels.kind, _restore)
