@@ -1,0 +1,27 @@
+"""The one home of "train a network on a set": used by the judge, by teachers, by features and by validation."""
+
+from __future__ import annotations
+
+from condense.training.engines import Engine, choose
+from condense.training.evaluation import accuracy, predict
+from condense.training.recipe import Loss, Recipe
+from condense.training.schedule import Schedule
+from condense.training.sources import Resident, Rng, Source, SplitSource, on_device
+from condense.training.train import train, train_seeds
+
+__all__ = [
+    "Engine",
+    "Loss",
+    "Recipe",
+    "Resident",
+    "Rng",
+    "Schedule",
+    "Source",
+    "SplitSource",
+    "accuracy",
+    "choose",
+    "on_device",
+    "predict",
+    "train",
+    "train_seeds",
+]

@@ -1,0 +1,84 @@
+"""The batch of a step: a pure function of (source, recipe, rng, epoch, step), the same for every engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from condense import augment
+from condense.distilled.labels import LabelBatch
+from condense.errors import BadInput
+from condense.training.losses import as_target, vectors
+from condense.training.recipe import Recipe
+from condense.training.replay import replay_mix, replay_view
+from condense.training.sources import Rng, Source
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a network sees in one step."""
+
+    images: Tensor  # (N, C, H, W), augmented
+    target: Tensor  # (N,) int64, or (N, K) floats
+    norm_group: Tensor | None  # (N,) samples with equal numbers share batch statistics; None: all do
+
+
+class Batches:
+    """Draws and prepares batches.
+
+    The order of an epoch comes from rng("order", epoch), augmentation from rng("augment", epoch, step), mixing from
+    rng("mix", epoch, step). Labels that were made for certain indices, crops, flips or mixes win over these draws.
+
+    Raises:
+        BadInput: for an empty source, or labels that the recipe's loss cannot use.
+    """
+
+    def __init__(self, source: Source, recipe: Recipe, rng: Rng, device: torch.device):
+        if len(source) == 0:
+            raise BadInput("cannot train on an empty set; give at least one image")
+        self._source = source
+        self._labels = source.labels.to(device)
+        self._recipe = recipe
+        self._rng = rng
+        self._device = device
+        self._augment = augment.from_spec(recipe.augment) if recipe.augment else None
+        self._mix = augment.from_spec(recipe.mix) if recipe.mix else None
+        self._order = (-1, torch.empty(0, dtype=torch.int64))  # of one epoch
+        self.steps_per_epoch = recipe.steps_per_epoch(len(source))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(C, H, W) of an image."""
+        return tuple(self._source.gather(torch.zeros(1, dtype=torch.int64), self._device).shape[1:])
+
+    def __call__(self, epoch: int, step: int) -> Batch:
+        """The batch of step `step` of epoch `epoch`, both counted from 0."""
+        labels = self._labels.view(epoch, step, self._indices(epoch, step).to(self._device))
+        images = self._source.gather(labels.indices, self._device)
+        if self._recipe.precision == "float64":
+            images = images.double()
+        if labels.crop is not None or labels.flip is not None:
+            images = replay_view(images, labels.crop, labels.flip)
+        elif self._augment is not None:
+            images = self._augment(images, self._rng("augment", epoch, step))
+        mix = None
+        if labels.mix is not None:
+            images = replay_mix(images, labels.mix)
+        elif self._mix is not None:
+            mix = self._mix.draw(len(images), images.shape[1:], self._rng("mix", epoch, step))
+            images = self._mix.apply(images, mix)
+        return Batch(images, self._target(labels, images, mix), labels.norm_group)
+
+    def _indices(self, epoch: int, step: int) -> Tensor:
+        if self._order[0] != epoch:
+            self._order = (epoch, torch.randperm(len(self._source), generator=self._rng("order", epoch)))
+        return self._order[1][step * self._recipe.batch : (step + 1) * self._recipe.batch]
+
+    def _target(self, labels: LabelBatch, images: Tensor, mix: augment.Mix | None) -> Tensor:
+        if labels.form == "teacher":  # answers for the images as they are now, mixed or not
+            return as_target(self._labels.targets_for(images), "probabilities", self._recipe.loss)
+        assert labels.target is not None
+        target = as_target(labels.target, labels.form, self._recipe.loss)
+        return target if mix is None else augment.mix_targets(vectors(target, self._source.n_classes), mix)
