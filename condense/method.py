@@ -15,12 +15,13 @@ import dataclasses
 import inspect
 import io
 import tokenize
+import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, Literal
 
-from condense.errors import BadInput
+from condense.errors import BadInput, UnknownName
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,6 @@ class Plugin:
         if preset is None:
             return self.config_type()
         if preset not in self.presets:
-            from condense.errors import UnknownName
-
             raise UnknownName(f"preset of {self.name}", preset, self.presets)
         return self.presets[preset].config
 
@@ -102,6 +101,39 @@ def plugin(name: str, module: ModuleType) -> Plugin:
     return Plugin(
         name, module.ABOUT, config_type, dict(module.PRESETS), module.distill, module.cost, choose, module
     )
+
+
+def with_overrides(name: str, config: Any, overrides: Mapping[str, Any]) -> Any:
+    """A configuration with some fields replaced; text, as it comes from a command line, is read as the field's type.
+
+    Raises:
+        UnknownName: for a field that the method does not have.
+        BadInput: for a value of the wrong type.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    types = typing.get_type_hints(type(config))
+    changes = {}
+    for field_name, value in overrides.items():
+        if field_name not in types:
+            raise UnknownName(f"field of {name}", field_name, types)
+        try:
+            changes[field_name] = TypeAdapter(types[field_name]).validate_python(_plain_text(value))
+        except ValidationError as error:
+            expected = _type_name(types[field_name])
+            reason = error.errors()[0]["msg"]
+            raise BadInput(f"{name}: {field_name} must be {expected}, got {value!r} ({reason})") from None
+    return dataclasses.replace(config, **changes)
+
+
+def _plain_text(value: Any) -> Any:
+    return None if value == "none" else value
+
+
+def _type_name(annotation: Any) -> str:
+    if typing.get_origin(annotation) is Literal:
+        return " or ".join(repr(choice) for choice in typing.get_args(annotation))
+    return getattr(annotation, "__name__", str(annotation))
 
 
 def field_comments(config_type: type) -> dict[str, str]:

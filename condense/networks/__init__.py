@@ -8,7 +8,13 @@ from __future__ import annotations
 
 from condense.networks.convnet import Activations, ConvNet
 from condense.networks.initialise import initialise
-from condense.networks.inspection import has_dropout, parameter_count, uses_batch_statistics
+from condense.networks.inspection import (
+    activation_bytes,
+    has_dropout,
+    operations,
+    parameter_count,
+    uses_batch_statistics,
+)
 from condense.networks.layers import Network
 from condense.networks.registry import Description, build, canonical, describe, names
 
@@ -17,12 +23,14 @@ __all__ = [
     "ConvNet",
     "Description",
     "Network",
+    "activation_bytes",
     "build",
     "canonical",
     "describe",
     "has_dropout",
     "initialise",
     "names",
+    "operations",
     "parameter_count",
     "uses_batch_statistics",
 ]

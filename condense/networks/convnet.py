@@ -83,6 +83,24 @@ class ConvNet(Network):
         return F.max_pool2d(maps, 2) if self.pooling == "max" else maps
 
 
+def convnet_for(
+    shape: Shape,
+    classes: int,
+    *,
+    width: int = 128,
+    norm: str = "instance",
+    pooling: str = "avg",
+    activation: str = "relu",
+) -> ConvNet:
+    """The ConvNet whose last map is 4x4, as the matching papers size it: depth 3 at 32 px, 4 at 64, up to 6 at 256.
+
+    Below 16 px it has two blocks, because a single one has no hidden map.
+    """
+    smaller = min(stem_size(shape))
+    depth = max(2, min(6, smaller.bit_length() - 3))
+    return ConvNet(shape, classes, depth=depth, width=width, norm=norm, pooling=pooling, activation=activation)
+
+
 class ConvBlock(nn.Module):
     """3x3 convolution with bias, norm, activation."""
 

@@ -15,7 +15,7 @@ import torch
 
 from condense.errors import BadInput, UnknownName
 from condense.networks.alexnet import AlexNet
-from condense.networks.convnet import ConvNet
+from condense.networks.convnet import ConvNet, convnet_for
 from condense.networks.initialise import initialise
 from condense.networks.layers import Network, Shape
 from condense.networks.lenet import LeNet
@@ -58,6 +58,7 @@ def _resnet(blocks: tuple[int, ...], bottleneck: bool = False) -> _Row:
 
 
 _ROWS: Mapping[str, _Row] = {
+    "convnet": _Row(convnet_for, "as deep as the papers make it for the image: convnet-d3 at 32 px, d4 at 64 px"),
     **{
         f"convnet-d{depth}": _Row(
             ConvNet, f"blocks of 3x3 convolution, norm, activation, pooling: {depth}", {"depth": depth}
