@@ -1,0 +1,125 @@
+"""One folder per class with picture files in it, as torchvision's ImageFolder reads them.
+
+Class folders are matched to the data set by name, or by number (`00007`); sorting them and hoping is how label orders
+get lost.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from condense import files
+from condense.distilled.container import DistilledSet
+from condense.distilled.exchange import label_values, require_plain
+from condense.distilled.foreign import Request, compose, in_space
+from condense.distilled.labels import HardLabels
+from condense.distilled.preview import pixels
+from condense.errors import BadInput, DamagedFile
+
+SUMMARY = "class folders of pictures; written as lossless PNG"
+_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp"})
+_MODES = frozenset({"L", "P", "RGB"})  # 8 bits per channel, no transparency
+_SAFE_NAME = re.compile(r"[\w][\w .,()+-]{0,80}")
+_CHUNK = 1024
+
+
+def read(request: Request) -> DistilledSet:
+    """Imports the pictures, class by class in label order, by file name within a class."""
+    folders = _class_folders(request)
+    images, labels = [], []
+    for label, folder in enumerate(folders):
+        for path in sorted(folder.iterdir()) if folder is not None else []:
+            if path.suffix.lower() in _SUFFIXES:
+                images.append(_picture(path, request.dataset.train.shape))
+                labels.append(label)
+    if not images:
+        raise BadInput(f"{request.source} holds no pictures ({', '.join(sorted(_SUFFIXES))}) in its class folders")
+    if request.space not in (None, "uint8"):
+        raise BadInput(f"picture files hold uint8 pixels, --space {request.space} was given; leave it out")
+    stored, space = in_space(torch.stack(images), request)
+    return compose(request, "imagefolder", stored, space, HardLabels(torch.tensor(labels), len(folders)))
+
+
+def write(distilled: DistilledSet, target: Path) -> list[str]:
+    """PNG files named by position; floating-point images are brought to pixels, clamped and rounded.
+
+    Raises:
+        BadInput: for labels that are not hard, which class folders would lose.
+    """
+    require_plain(distilled, "imagefolder")
+    if not isinstance(distilled.labels, HardLabels):
+        raise BadInput(f"class folders hold hard labels, this set has {distilled.labels.kind} ones; export npz instead")
+    labels = label_values(distilled, "imagefolder").tolist()
+    names = _folder_names(distilled.classes)
+    digits = len(str(len(distilled) - 1))
+    with files.staged_directory(target, replace_existing=True) as folder:
+        for part in torch.arange(len(distilled)).split(_CHUNK):
+            for index, image in zip(part.tolist(), pixels(distilled, part), strict=True):
+                files.write_bytes(folder / names[labels[index]] / f"{index:0{digits}d}.png", _png(image))
+    if distilled.images is not None and distilled.images.is_floating_point():
+        return ["the images were floating-point numbers; pictures hold them clamped to [0, 1] and rounded to 8 bits"]
+    return []
+
+
+def _class_folders(request: Request) -> list[Path | None]:
+    """The folder of each class in label order; None for a class that has none."""
+    classes = request.dataset.train.classes
+    if not request.source.is_dir():
+        raise BadInput(f"{request.source} is a file where a folder of class folders was expected")
+    found = {path.name: path for path in request.source.iterdir() if path.is_dir() and not path.name.startswith(".")}
+    if not found:
+        raise BadInput(f"{request.source} holds no class folders")
+    by_name = dict(zip(_folder_names(classes), range(len(classes)), strict=True))
+    if found.keys() <= by_name.keys():
+        return [found.get(name) for name in by_name]
+    numbers = {int(name): path for name, path in found.items() if re.fullmatch(r"[0-9]+", name)}
+    if len(numbers) == len(found) and max(numbers) < len(classes):
+        return [numbers.get(label) for label in range(len(classes))]
+    strange = sorted(found.keys() - by_name.keys())[0]
+    raise BadInput(
+        f"{request.source}: the folder {strange!r} is no class of {request.dataset.name}; name the folders as its "
+        f"classes ({', '.join(classes[:3])}, ...) or by their numbers from 0 to {len(classes) - 1}"
+    )
+
+
+def _folder_names(classes: tuple[str, ...]) -> list[str]:
+    """Class names where all of them can be folder names, told apart without regard to case; numbers otherwise."""
+    if all(_SAFE_NAME.fullmatch(name) for name in classes) and len({name.lower() for name in classes}) == len(classes):
+        return list(classes)
+    return [f"{label:05d}" for label in range(len(classes))]
+
+
+def _picture(path: Path, shape: tuple[int, int, int]) -> Tensor:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as opened:
+            opened.load()
+            picture = opened
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+        raise DamagedFile(path, f"not a picture that can be decoded: {error}") from error
+    if picture.mode not in _MODES:
+        raise BadInput(f"{path} has the mode {picture.mode}, expected 8-bit grey or colour without transparency")
+    array = np.array(picture.convert("L" if shape[0] == 1 else "RGB"))
+    image = torch.from_numpy(array if array.ndim == 3 else array[:, :, None]).permute(2, 0, 1)
+    if tuple(image.shape) != shape:
+        raise BadInput(f"{path} is {image.shape[2]} x {image.shape[1]} pixels, expected {shape[2]} x {shape[1]}")
+    return image
+
+
+def _png(image: Tensor) -> bytes:
+    """uint8 (C, H, W) with one or three channels."""
+    from PIL import Image
+
+    if image.shape[0] not in (1, 3):
+        raise BadInput(f"a picture has one or three channels, these images have {image.shape[0]}; export npz instead")
+    array = image[0].numpy() if image.shape[0] == 1 else image.permute(1, 2, 0).contiguous().numpy()
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()

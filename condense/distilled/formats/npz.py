@@ -1,0 +1,108 @@
+"""NumPy archives: `images`, `labels` and, in those written here, `about`, a JSON text that states space and labels.
+
+A foreign archive has the first two; images may be (M, H, W, C), as some published ones are. Nothing pickled is read.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from condense import files, preprocessing
+from condense.distilled.container import DistilledSet
+from condense.distilled.exchange import label_values, require_plain
+from condense.distilled.foreign import Request, as_labels, compose, in_space
+from condense.distilled.labels import HardLabels, Labels, Representations, SoftLabels
+from condense.errors import BadInput, DamagedFile
+
+SUMMARY = "one .npz file with images and labels"
+
+
+def read(request: Request) -> DistilledSet:
+    """Imports the archive; one that was not written here needs its pixel space and label form stated."""
+    arrays = _load(request.source)
+    if missing := {"images", "labels"} - arrays.keys():
+        raise BadInput(f"{request.source} lacks {', '.join(sorted(missing))}; found {', '.join(sorted(arrays))}")
+    values = torch.from_numpy(arrays["labels"])
+    images = _channels_first(torch.from_numpy(arrays["images"]), request.dataset.train.shape)
+    if len(values) != len(images):
+        raise BadInput(f"{request.source}: {len(images)} images came with {len(values)} labels")
+    if "about" not in arrays:
+        images, space = in_space(images, request)
+        return compose(request, "npz", images, space, as_labels(values, request))
+    about = _described(request, arrays["about"])
+    space = preprocessing.resolve(about["preprocessing"], train=request.dataset.train, cache_dir=request.cache_dir)
+    return compose(request, "npz", images, space, _labels(values, about["labels"]), about["step_size"])
+
+
+def write(distilled: DistilledSet, target: Path) -> list[str]:
+    """Images as stored; those of a selection as the uint8 pixels that it points to."""
+    require_plain(distilled, "npz")
+    images = distilled.stored.raw(torch.arange(len(distilled))).cpu()
+    about = {
+        "classes": distilled.classes,
+        "labels": distilled.labels.spec(),
+        "preprocessing": distilled.preprocessing.spec(),
+        "set": distilled.id,
+        "step_size": distilled.step_size,
+    }
+    buffer = io.BytesIO()
+    np.savez(
+        buffer,
+        images=images.numpy(),
+        labels=label_values(distilled, "npz").numpy(),
+        about=np.array(json.dumps(about, sort_keys=True)),
+    )
+    files.write_bytes(target, buffer.getvalue())
+    return []
+
+
+def _load(path: Path) -> dict[str, np.ndarray]:
+    if path.is_dir():
+        raise BadInput(f"{path} is a folder where an .npz file was expected")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return dict(archive)
+    except (ValueError, TypeError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise DamagedFile(path, f"cannot be read as an .npz file without pickle: {error}") from error
+
+
+def _channels_first(images: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    channels, height, width = shape
+    if images.ndim == 4 and tuple(images.shape[1:]) == (height, width, channels) != shape:
+        return images.permute(0, 3, 1, 2)
+    return images
+
+
+def _described(request: Request, text: np.ndarray) -> dict[str, Any]:
+    try:
+        about: dict[str, Any] = json.loads(str(text))
+        classes = tuple(about["classes"])
+        for name in ("preprocessing", "labels", "step_size"):
+            about[name]
+    except (ValueError, TypeError, KeyError) as error:
+        raise DamagedFile(request.source, f"`about` is not what an export writes: {error!r}") from error
+    if request.space is not None or request.label_form is not None:
+        raise BadInput(f"{request.source} states its pixel space and labels itself; leave out --space and --label-form")
+    if classes != request.dataset.train.classes:
+        raise BadInput(
+            f"{request.source} has the classes {', '.join(classes)}; {request.dataset.name} has others; "
+            "name the data set that it was made from"
+        )
+    return about
+
+
+def _labels(values: Tensor, spec: dict[str, Any]) -> Labels:
+    if spec["kind"] == "hard":
+        return HardLabels(values, spec["n_classes"])
+    if spec["kind"] == "soft":
+        return SoftLabels(values, spec["form"], spec["temperature"])
+    return Representations(values)

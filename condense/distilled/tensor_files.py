@@ -1,0 +1,80 @@
+"""Foreign `.pt` files, read without ever running what a pickle could hold."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from condense.errors import BadInput, DamagedFile
+
+
+def read_tensor(path: Path) -> Tensor:
+    """One tensor, on the CPU.
+
+    Raises:
+        BadInput: when the file is absent or holds something else than one tensor.
+        DamagedFile: when it cannot be read as tensors alone; code in it is never run.
+    """
+    value = _load(path)
+    if not isinstance(value, Tensor):
+        raise BadInput(f"{path} holds {type(value).__name__}, expected one tensor; save the tensor by itself")
+    return value.detach()
+
+
+def read_number(path: Path) -> float:
+    """One number, stored as such or as a tensor of one element.
+
+    Raises:
+        BadInput, DamagedFile: as `read_tensor`.
+    """
+    value = _load(path)
+    if isinstance(value, Tensor) and value.numel() == 1:
+        return float(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    raise BadInput(f"{path} holds {type(value).__name__}, expected one number")
+
+
+def read_sharded(folder: Path, stem: str) -> Tensor:
+    """`<stem>.pt`, or its shards `<stem>_0.pt`, `<stem>_1.pt`, ... in numeric order, joined along the first axis.
+
+    Raises:
+        BadInput: when there is neither, both, or a shard is missing.
+    """
+    whole = folder / f"{stem}.pt"
+    shards = _shards(folder, stem)
+    if whole.exists() and shards:
+        raise BadInput(f"{folder} holds both {whole.name} and {shards[0].name}; keep the one that is meant")
+    if whole.exists():
+        return read_tensor(whole)
+    if not shards:
+        raise BadInput(f"{folder} holds no {stem}.pt and no {stem}_0.pt; give the folder of the published set")
+    return torch.cat([read_tensor(path) for path in shards])
+
+
+def _shards(folder: Path, stem: str) -> list[Path]:
+    numbered = {
+        int(match[1]): path
+        for path in folder.glob(f"{stem}_*.pt")
+        if (match := re.fullmatch(rf"{re.escape(stem)}_(\d+)\.pt", path.name))
+    }
+    if not numbered:
+        return []
+    first = min(numbered)
+    for index in range(first, first + len(numbered)):
+        if index not in numbered:
+            raise BadInput(f"{folder} lacks {stem}_{index}.pt, although it holds a later shard; fetch it")
+    return [numbered[index] for index in sorted(numbered)]
+
+
+def _load(path: Path) -> Any:
+    if not path.is_file():
+        raise BadInput(f"{path} does not exist; give the folder of the published set")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises a dozen types for a file that is not what it expects
+        raise DamagedFile(path, f"cannot be read as tensors alone: {str(error).splitlines()[0]}") from error
