@@ -1,0 +1,65 @@
+"""What `condense distill METHOD --help` says of a method: its settings with units and meaning, and its presets."""
+
+from __future__ import annotations
+
+import dataclasses
+import textwrap
+from typing import Any
+
+from condense import method, methods
+
+_WIDTH = 118
+
+
+def describe(name: str) -> str:
+    """The citation, every field of the Config, and the presets as differences from the defaults.
+
+    Raises:
+        BadInput: as `condense.methods.get`.
+    """
+    plugin = methods.get(name)
+    comments = method.field_comments(plugin.config_type)
+    defaults = plugin.config()
+    fields = [
+        (f"{field.name}={_shown(getattr(defaults, field.name))}", f"{comments[field.name]} [{field.type}]")
+        for field in dataclasses.fields(plugin.config_type)
+    ]
+    presets = [("(no preset)", "the defaults above: the paper's main setting")]
+    for preset_name, preset in plugin.presets.items():
+        changes = _changes(preset.config, defaults)
+        presets.append((preset_name, f"{preset.source}: {changes or 'the defaults above'}"))
+    return "\n".join(
+        [
+            f"{plugin.about.title}: {plugin.about.paper}",
+            plugin.about.url,
+            "",
+            "settings (--set FIELD=VALUE):",
+            *_columns(fields),
+            "",
+            "presets (--preset NAME):",
+            *_columns(presets),
+        ]
+    )
+
+
+def _changes(config: Any, defaults: Any) -> str:
+    pairs = [
+        (field.name, getattr(config, field.name))
+        for field in dataclasses.fields(config)
+        if getattr(config, field.name) != getattr(defaults, field.name)
+    ]
+    return " ".join(f"{name}={_shown(value)}" for name, value in pairs)
+
+
+def _shown(value: Any) -> str:
+    return "none" if value is None else str(value)
+
+
+def _columns(rows: list[tuple[str, str]]) -> list[str]:
+    widest = max((len(left) for left, _ in rows), default=0)
+    indent = " " * (widest + 4)
+    # argparse fills help with %-formatting, so a percent sign in a comment is doubled.
+    return [
+        textwrap.fill(f"  {left:<{widest}}  {right}".replace("%", "%%"), _WIDTH, subsequent_indent=indent)
+        for left, right in rows
+    ]

@@ -1,0 +1,165 @@
+"""`condense distill`, `evaluate`, `bench` and `leaderboard`: each hands its request on and prints the result."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import statistics
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from condense.cli import parser, tables
+from condense.errors import BadInput
+
+if TYPE_CHECKING:
+    from condense.api import Place
+    from condense.evaluate.records import Record
+
+
+def distill(arguments: argparse.Namespace) -> int:
+    """Prints the folder of the distilled set."""
+    (budget,) = parser.budgets(arguments)
+    overrides = parser.overrides(arguments.overrides)
+    from condense import api
+
+    saved = api.distill(
+        arguments.method,
+        arguments.dataset,
+        budget=budget,
+        seed=arguments.seed,
+        preset=arguments.preset,
+        overrides=overrides,
+        out=arguments.out,
+        place=_place(arguments),
+    )
+    print(saved)
+    return 0
+
+
+def evaluate(arguments: argparse.Namespace) -> int:
+    """Prints one line for each set and network, and the record that holds it; 1 when a network failed."""
+    from condense import api
+    from condense.evaluate import records
+
+    place = _place(arguments)
+    for name in arguments.sets:
+        api.load(name)  # a set that is missing or damaged is told before hours were spent on the others
+    failed = False
+    for name in arguments.sets:
+        path = api.score(
+            name,
+            arguments.protocol,
+            networks=arguments.networks,
+            seeds=arguments.seeds,
+            dataset=arguments.dataset,
+            results=arguments.results,
+            command=_command(arguments),
+            place=place,
+        )
+        record = records.read(path)
+        tables.show(("set", "network", "accuracy", "seeds", "note"), _cells(Path(name).name, record))
+        print(f"record: {path}", file=sys.stderr)
+        failed |= _report_failures(record, path)
+    return int(failed)
+
+
+def bench(arguments: argparse.Namespace) -> int:
+    """Prints the leaderboard of what was run; 1 when a set could not be distilled or a network failed."""
+    budgets = parser.budgets(arguments)
+    from condense import api
+    from condense.evaluate import leaderboard
+
+    report = api.bench(
+        arguments.dataset,
+        budgets,
+        methods=arguments.methods,
+        preset=None if arguments.preset == "none" else arguments.preset,
+        protocol=arguments.protocol,
+        networks=arguments.networks,
+        seeds=arguments.seeds,
+        distill_seeds=arguments.distill_seeds,
+        results=arguments.results,
+        command=_command(arguments),
+        place=_place(arguments),
+    )
+    leaderboard.write(arguments.results)
+    print(leaderboard.text(arguments.results))
+    print(f"tables, plots and records: {arguments.results}", file=sys.stderr)
+    for failure in report.failures:
+        print(f"condense: failed: {failure}", file=sys.stderr)
+    return int(bool(report.failures))
+
+
+def leaderboard(arguments: argparse.Namespace) -> int:
+    """Draws everything again, or with --check prints what differs from the records."""
+    from condense.evaluate import leaderboard as board
+
+    results = arguments.results
+    if not results.is_dir():
+        state = "is a file" if results.is_file() else "does not exist"
+        raise BadInput(f"{results} {state}; give the folder that holds records/ with --results")
+    if arguments.check:
+        problems = board.check(results)
+        for problem in problems:
+            print(problem)
+        if problems:
+            count = f"{len(problems)} file{'s' if len(problems) > 1 else ''}"
+            print(f"condense: {count} differ from the records; run `condense leaderboard`", file=sys.stderr)
+        return int(bool(problems))
+    written = board.write(results)
+    print(board.text(results))
+    print(f"{len(written)} files drawn from the records under {results}", file=sys.stderr)
+    return 0
+
+
+def _place(arguments: argparse.Namespace) -> Place:
+    import torch
+
+    from condense.api import Place
+    from condense.progress import NoProgress, Progress
+
+    if arguments.threads is not None:
+        torch.set_num_threads(arguments.threads)
+    return Place(
+        device=_device(arguments.device),
+        data_dir=arguments.data_dir,
+        cache_dir=arguments.cache_dir,
+        time_budget=getattr(arguments, "time_budget", None),
+        checkpoint_seconds=getattr(arguments, "checkpoint_seconds", 30.0),
+        progress=NoProgress() if arguments.quiet else Progress(),
+    )
+
+
+def _device(name: str) -> str:
+    import torch
+
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:  # "Torch not compiled with CUDA enabled" is an AssertionError
+        reason = str(error).split("\n")[0].split(". ")[0].rstrip(".")
+        raise BadInput(f"device {name!r} cannot be used ({reason}); give one that is there, such as cpu") from None
+    return name
+
+
+def _command(arguments: argparse.Namespace) -> str:
+    return shlex.join(["condense", *arguments.words])
+
+
+def _cells(name: str, record: Record) -> list[list[object]]:
+    rows: list[list[object]] = []
+    for network, cell in record.cells.items():
+        accuracy = None
+        if cell.status == "ok":
+            values = [100 * value for value in cell.accuracy]
+            spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+            accuracy = f"{statistics.fmean(values):.2f}{spread}"
+        rows.append([name, network, accuracy or cell.status, len(cell.seeds), cell.reason])
+    return rows
+
+
+def _report_failures(record: Record, path: Path) -> bool:
+    failed = [network for network, cell in record.cells.items() if cell.status == "failed"]
+    for network in failed:
+        print(f"condense: failed: {network}: {record.cells[network].reason}; see {path}", file=sys.stderr)
+    return bool(failed)
