@@ -62,11 +62,14 @@ class Needs(_Part):
 
 
 class Teacher(_Part):
-    """The protocol's own teacher: trained on the training split, once per data set, for every set alike."""
+    """The protocol's own teacher: trained on the training split, once per data set, for every set alike.
+
+    It answers for every view that a student sees, after augmentation and mixing.
+    """
 
     network: str
     recipe: dict[str, Any]
-    seed: int = 0
+    temperature: float = Field(gt=0)  # of its answers; the students' loss has the same
 
 
 class Protocol(_Part):

@@ -228,7 +228,7 @@ def merge(results: str | Path, record: Record) -> tuple[Path, Record]:
         BadInput: when the file there was written by another judge or for another protocol, data set or set.
     """
     path = path_of(results, record)
-    with files.lock(path):
+    with files.lock(Path(results) / "records"):  # one for all: a lock file beside each record would be clutter
         if not path.exists():
             files.write_bytes(path, record.to_bytes())
             return path, record
