@@ -1,0 +1,148 @@
+"""Gradient matching (DC); with `augment` it is differentiable siamese augmentation (DSA).
+
+Zhao, Mopuri & Bilen, "Dataset Condensation with Gradient Matching", ICLR 2021,
+https://arxiv.org/abs/2006.05929, Alg. 1; Zhao & Bilen, "Dataset Condensation with Differentiable Siamese
+Augmentation", ICML 2021, https://arxiv.org/abs/2102.08259.
+
+Departures from the paper:
+    - gradients of vectors (biases, norm parameters) do not count in the distance, as in the authors' code.
+    - the network's inner training draws one batch order per epoch from its own generator; the authors use a global one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from condense import networks, preprocessing
+from condense.augment import DSA
+from condense.budget import Budget
+from condense.data import Split
+from condense.distilled import DistilledSet, HardLabels
+from condense.matching import Initial, RealBatches, gradient_distance, initial_images
+from condense.method import Cost, Method, Preset
+from condense.run import Run
+
+ABOUT = Method(
+    title="DC",
+    paper="Zhao, Mopuri & Bilen, Dataset Condensation with Gradient Matching, ICLR 2021",
+    url="https://arxiv.org/abs/2006.05929",
+    family="matching",
+    kind="synthetic",
+    ingredients={"augment": True, "initial": "real", "lr_network": 0.0},
+)
+
+
+@dataclass(frozen=True)
+class Config:
+    initialisations: int = 1000  # K, random networks, each trained for a while
+    matches: int = 10  # T, image updates along the training of one network (outer loop)
+    network_epochs: int = 50  # varsigma_theta, epochs of network training after each image update (inner loop)
+    lr_images: float = 0.1  # eta_S, step size of the images
+    momentum: float = 0.5  # of the images' SGD
+    lr_network: float = 0.01  # eta_theta, step size of the network
+    real_batch: int = 256  # |B_c^T|, real images of one class in a match
+    network_batch: int = 256  # images in a step of network training
+    augment: bool = False  # A, siamese augmentation: True is DSA
+    align_corners: bool = False  # convention of DSA's affine sampling; False as the authors' code
+    initial: Initial = "noise"  # start from noise (DC) or from real images (DSA)
+    network: str = "convnet"  # P_theta, family of the networks; its depth follows the image size
+    preprocessing: str = "normalise"  # pixel space of matching and training: normalise | zca | identity
+
+
+PRESETS = {
+    "dc-ipc1": Preset(Config(matches=1, network_epochs=1), "DC, authors' loop table, IPC 1"),
+    "dc-ipc10": Preset(Config(), "DC, authors' loop table, IPC 10"),
+    "dc-ipc50": Preset(Config(matches=50, network_epochs=10), "DC, authors' loop table, IPC 50"),
+    "dsa-ipc1": Preset(Config(matches=1, network_epochs=1, augment=True, initial="real"), "DSA, IPC 1"),
+    "dsa-ipc10": Preset(Config(augment=True, initial="real"), "DSA, IPC 10"),
+    "dsa-ipc50": Preset(Config(matches=50, network_epochs=10, augment=True, initial="real"), "DSA, IPC 50"),
+    "cpu": Preset(
+        Config(
+            initialisations=20,
+            matches=5,
+            network_epochs=5,
+            real_batch=64,
+            augment=True,
+            initial="real",
+            network="convnet:width=32",
+        ),
+        "two cores, digits",
+        distill_seconds=15.0,
+        judge_seconds=5.0,
+    ),
+}
+
+
+def distill(train: Split, budget: Budget, config: Config, run: Run) -> DistilledSet:
+    """Matches the gradients that real and synthetic images give to a network in training, Alg. 1."""
+    space = preprocessing.fit(config.preprocessing, train, cache_dir=run.cache_dir)
+    images, labels = initial_images(train, budget, space, run.rng("initial"), config.initial)  # S  (M, C, H, W)
+    optimizer = torch.optim.SGD([images.requires_grad_()], lr=config.lr_images, momentum=config.momentum)
+    real = RealBatches(train, space)
+    augment = DSA.for_split(train, align_corners=config.align_corners) if config.augment else None
+    network = networks.build(config.network, train.shape, train.n_classes, run.rng("build")).to(run.device)
+
+    # One step is one image update: the network is trained on between the matches of one initialisation.
+    state = run.state(images=images, optimizer=optimizer, network=network)
+    for step in run.loop("match", config.initialisations * config.matches, state):
+        if step % config.matches == 0:
+            networks.initialise(network, run.rng("network", step))  # theta_0 ~ P_theta
+        batches = real.draw(config.real_batch, run.rng("real", step))  # (K, B, C, H, W)
+        optimizer.zero_grad()
+        loss = torch.zeros((), device=images.device)
+        for label, batch in enumerate(batches):
+            members = (labels == label).nonzero().squeeze(1)
+            synthetic = images[members]
+            if augment is not None:  # one omega shared by both
+                draw = augment.draw(1, train.shape, run.rng("augment", step, label), shared=True)
+                batch, synthetic = augment.apply(batch, draw), augment.apply(synthetic, draw)
+            distance = gradient_distance(
+                gradients(network, batch, label, create_graph=False),
+                gradients(network, synthetic, label, create_graph=True),
+            )
+            distance.backward(inputs=[images])  # the sum over classes is accumulated in images.grad
+            loss += distance.detach()
+        optimizer.step()  # S <- S - eta_S grad_S sum_c D
+        train_network(network, images.detach(), labels, augment, config, run, step)
+        run.log(loss=loss)
+    return DistilledSet.synthetic(images.detach(), HardLabels(labels), train, space)
+
+
+def gradients(network: torch.nn.Module, images: Tensor, label: int, create_graph: bool) -> tuple[Tensor, ...]:
+    """Gradient of the mean cross-entropy of one class's images (B, C, H, W) in the network's parameters."""
+    targets = torch.full((len(images),), label, device=images.device)
+    loss = cross_entropy(network(images), targets)
+    return torch.autograd.grad(loss, tuple(network.parameters()), create_graph=create_graph)
+
+
+def train_network(
+    network: torch.nn.Module, images: Tensor, labels: Tensor, augment: DSA | None, config: Config, run: Run, step: int
+) -> None:
+    """theta <- theta - eta_theta grad L^S, for the inner loop's epochs, in place (Alg. 1, line 11)."""
+    parameters = list(network.parameters())
+    for epoch in range(config.network_epochs):
+        order = torch.randperm(len(images), generator=run.rng("order", step, epoch))
+        for number, rows in enumerate(order.to(images.device).split(config.network_batch)):
+            batch = images[rows]
+            if augment is not None:
+                batch = augment(batch, run.rng("network-augment", step, epoch, number))
+            grads = torch.autograd.grad(cross_entropy(network(batch), labels[rows]), parameters)
+            with torch.no_grad():
+                torch._foreach_sub_(parameters, torch._foreach_mul(grads, config.lr_network))
+
+
+def cost(train: Split, budget: Budget, config: Config) -> Cost:
+    """Real gradients, synthetic gradients of gradients, and the network's own training."""
+    network = networks.build(config.network, train.shape, train.n_classes)
+    forward, activations = networks.operations(network, train.shape), networks.activation_bytes(network, train.shape)
+    synthetic = sum(budget.counts(train.class_counts()))
+    real = config.real_batch * train.n_classes
+    images_per_match = 3 * real + 9 * synthetic + 3 * config.network_epochs * synthetic
+    return Cost(
+        operations=config.initialisations * config.matches * forward * images_per_match,
+        memory_bytes=activations * 3 * max(config.real_batch, min(config.network_batch, synthetic)),
+    )
