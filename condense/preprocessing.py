@@ -1,0 +1,308 @@
+"""What is done to pixels before a network sees them, as a specification with a digest and an exact inverse.
+
+Three kinds: identity, normalise ((x - mean) / std per channel), and ZCA whitening fitted on the training split,
+
+    S = (X - mu)^T (X - mu) / (n - 1) = U diag(l) U^T,    W = U diag((l + epsilon)^(-1/2)) U^T,    z = (x - mu) W,
+
+with x in [0, 1], flattened to D = C*H*W (Krizhevsky, 2009, appendix A; epsilon = 0.1 as in the trajectory-matching
+papers, where it is large: only directions with l well above 0.1 are whitened).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from condense import files
+from condense.data import Split, cache
+from condense.errors import BadInput, DamagedFile
+from condense.identity import digest as digest_of
+
+Kind = Literal["identity", "normalise", "zca"]
+_MATRICES = ("mean", "unwhiten", "whiten")
+_CHUNK = 1024  # see `_moments`
+_NO_MATRICES = (
+    "the ZCA matrices of this set are neither bundled nor in the cache; give the data set that it was distilled from, "
+    "or have it exported with --self-contained"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Preprocessing:
+    """A fixed, invertible map of images (B, C, H, W); equal digests mean equal maps.
+
+    The digest is of the specification alone. A ZCA is specified by the fingerprint of the split it was fitted on and
+    its epsilon, so that fitting it again, on another machine, gives the same digest although the last bits may differ.
+    """
+
+    kind: Kind
+    mean: tuple[float, ...] = ()  # normalise: per channel, units of [0, 1]
+    std: tuple[float, ...] = ()
+    epsilon: float = 0.0  # zca
+    shape: tuple[int, ...] = ()  # zca: (C, H, W)
+    fingerprint: str = ""  # zca: of the training split
+    matrices: Mapping[str, Tensor] = field(default_factory=dict, repr=False)  # zca: mean (D,), whiten, unwhiten (D, D)
+
+    def spec(self) -> dict[str, Any]:
+        """The specification as JSON values; `from_spec` and `resolve` take it back."""
+        if self.kind == "normalise":
+            return {"kind": self.kind, "mean": list(self.mean), "std": list(self.std)}
+        if self.kind == "zca":
+            fitted = {"epsilon": self.epsilon, "shape": list(self.shape), "fingerprint": self.fingerprint}
+            return {"kind": self.kind, **fitted}
+        return {"kind": self.kind}
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the specification."""
+        return digest_of(self.spec())
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (B, C, H, W), uint8 or float in [0, 1], to the space that networks see; differentiable.
+
+        uint8 gives float32; a float type is kept.
+
+        Raises:
+            BadInput: when the images do not have the shape that this was made for.
+        """
+        x = images.to(torch.float32) / 255 if images.dtype == torch.uint8 else images
+        self._check(x)
+        if self.kind == "normalise":
+            mean, std = self._statistics(x)
+            return (x - mean) / std
+        if self.kind == "zca":
+            mean, whiten = self._matrix("mean", x), self._matrix("whiten", x)
+            return ((x.flatten(1) - mean) @ whiten).unflatten(1, x.shape[1:])  # (B, D) -> (B, C, H, W)
+        return x
+
+    def inverse(self, x: Tensor) -> Tensor:
+        """What `forward` maps to x, in units of [0, 1] and not clamped; differentiable."""
+        self._check(x)
+        if self.kind == "normalise":
+            mean, std = self._statistics(x)
+            return x * std + mean
+        if self.kind == "zca":
+            mean, unwhiten = self._matrix("mean", x), self._matrix("unwhiten", x)
+            return (x.flatten(1) @ unwhiten + mean).unflatten(1, x.shape[1:])  # (B, D) -> (B, C, H, W)
+        return x
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What a self-contained set bundles: nothing, or the ZCA matrices in float32.
+
+        Mapping float32 or uint8 images by the bundle is bit-identical to mapping them by the fitted float64 matrices,
+        which are rounded to the type of the images either way.
+        """
+        return {name: matrix.to(torch.float32).cpu() for name, matrix in sorted(self.matrices.items())}
+
+    def nbytes(self) -> int:
+        """Bytes of `tensors()`, which a set that uses this needs besides its own."""
+        size = math.prod(self.shape)  # D
+        return 4 * (size + 2 * size**2) if self.kind == "zca" else 0
+
+    def to(self, device: torch.device | str) -> Preprocessing:
+        """The same map with its matrices on `device`."""
+        return replace(self, matrices={name: matrix.to(device) for name, matrix in self.matrices.items()})
+
+    def _check(self, x: Tensor) -> None:
+        if not x.is_floating_point() or x.ndim != 4:
+            raise BadInput(f"images must be (B, C, H, W), uint8 or float, got {x.dtype} of shape {tuple(x.shape)}")
+        if self.kind == "normalise" and x.shape[1] != len(self.mean):
+            raise BadInput(f"this normalisation is for {len(self.mean)} channels, got images of shape {tuple(x.shape)}")
+        if self.kind == "zca" and tuple(x.shape[1:]) != self.shape:
+            raise BadInput(f"this ZCA was fitted on images {self.shape}, got {tuple(x.shape[1:])}; fit it on this data")
+
+    def _statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x.new_tensor(self.mean).view(-1, 1, 1), x.new_tensor(self.std).view(-1, 1, 1)
+
+    def _matrix(self, name: str, x: Tensor) -> Tensor:
+        # The last conversion is kept: judging calls this for every batch with one type and device.
+        kept: dict[tuple[str, torch.dtype, torch.device], Tensor] = self._converted
+        key = (name, x.dtype, x.device)
+        if key not in kept:
+            if name not in self.matrices:
+                raise BadInput(_NO_MATRICES)
+            kept[key] = self.matrices[name].to(device=x.device, dtype=x.dtype)
+        return kept[key]
+
+    @cached_property
+    def _converted(self) -> dict[tuple[str, torch.dtype, torch.device], Tensor]:
+        return {}
+
+
+def identity() -> Preprocessing:
+    """Pixels as they are, in [0, 1]."""
+    return Preprocessing("identity")
+
+
+def normalise(mean: tuple[float, ...], std: tuple[float, ...]) -> Preprocessing:
+    """(x - mean) / std for each channel, in units of [0, 1].
+
+    Raises:
+        BadInput: when the two differ in length, or a number is not finite, or a deviation not positive.
+    """
+    means, stds = tuple(float(value) for value in mean), tuple(float(value) for value in std)
+    if len(means) != len(stds) or not means:
+        raise BadInput(f"give one mean and one deviation for each channel, got {len(means)} and {len(stds)}")
+    if not all(torch.isfinite(torch.tensor(means + stds)).tolist()) or min(stds) <= 0:
+        raise BadInput(f"means must be finite and deviations positive, got {means} and {stds}; use 1 to leave a scale")
+    return Preprocessing("normalise", mean=means, std=stds)
+
+
+def fit(
+    kind: str, train: Split, *, epsilon: float = 0.1, cache_dir: str | os.PathLike[str] | None = None
+) -> Preprocessing:
+    """The preprocessing of a kind for a training split; ZCA matrices are kept in the cache.
+
+    Raises:
+        BadInput: for an unknown kind, an epsilon that is not positive, or a ZCA of fewer than two images.
+    """
+    if kind == "identity":
+        return identity()
+    if kind == "normalise":
+        return normalise(train.mean, train.std)
+    if kind != "zca":
+        raise BadInput(f"unknown preprocessing {kind!r}; use identity, normalise or zca")
+    if not epsilon > 0:
+        raise BadInput(f"epsilon of ZCA must be positive, got {epsilon}; the papers use 0.1")
+    if len(train) < 2:
+        raise BadInput("ZCA needs at least two training images for a covariance, got one")
+    wanted = Preprocessing("zca", epsilon=float(epsilon), shape=train.shape, fingerprint=train.fingerprint)
+    path = _path(wanted, cache_dir)
+    with files.lock(path):
+        matrices = _cached(wanted, path)
+        if matrices is None:
+            matrices = _zca_matrices(train, float(epsilon))
+            files.write_tensors(path, matrices)
+    return replace(wanted, matrices=matrices)
+
+
+def from_spec(spec: Mapping[str, Any], matrices: Mapping[str, Tensor] | None = None) -> Preprocessing:
+    """The preprocessing that a specification describes; a ZCA needs its matrices.
+
+    Raises:
+        BadInput: for a specification that is none, or matrices that are missing or of another shape.
+    """
+    wanted = _parsed(spec)
+    if wanted.kind != "zca":
+        return wanted
+    problem = _misfit(wanted, matrices or {})
+    if problem:
+        raise BadInput(f"the ZCA matrices do not fit their specification: {problem}; bundle them again")
+    return replace(wanted, matrices=dict(matrices or {}))
+
+
+def resolve(
+    spec: Mapping[str, Any],
+    *,
+    bundled: Mapping[str, Tensor] | None = None,
+    train: Split | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+) -> Preprocessing:
+    """The preprocessing of a saved set: from bundled matrices, else from the cache, else fitted anew on `train`.
+
+    Raises:
+        BadInput: when a ZCA has none of the three, or `train` is not the split that it was fitted on.
+    """
+    wanted = _parsed(spec)
+    if bundled or wanted.kind != "zca":
+        return from_spec(spec, bundled)
+    matrices = _cached(wanted, _path(wanted, cache_dir))
+    if matrices is not None:
+        return replace(wanted, matrices=matrices)
+    if train is None:
+        raise BadInput(_NO_MATRICES)
+    if train.fingerprint != wanted.fingerprint:
+        raise BadInput(
+            f"this set was whitened by training data {wanted.fingerprint[:8]}, and the data given are "
+            f"{train.fingerprint[:8]}; give the same data set, or have the set exported with --self-contained"
+        )
+    return fit("zca", train, epsilon=wanted.epsilon, cache_dir=cache_dir)
+
+
+def _parsed(spec: Mapping[str, Any]) -> Preprocessing:
+    """The preprocessing of a specification; of a ZCA without its matrices."""
+    try:
+        kind = spec["kind"]
+        if kind == "identity":
+            return identity()
+        if kind == "normalise":
+            return normalise(tuple(spec["mean"]), tuple(spec["std"]))
+        if kind == "zca":
+            shape = tuple(int(size) for size in spec["shape"])
+            return Preprocessing(
+                "zca", epsilon=float(spec["epsilon"]), shape=shape, fingerprint=str(spec["fingerprint"])
+            )
+    except (KeyError, TypeError) as error:
+        raise BadInput(f"not the specification of a preprocessing: {dict(spec)!r} ({error!r})") from error
+    raise BadInput(f"unknown preprocessing {kind!r}; use identity, normalise or zca")
+
+
+def without_matrices(spec: Mapping[str, Any]) -> Preprocessing:
+    """A ZCA whose matrices are not at hand: enough to describe a set; `forward` and `inverse` raise BadInput."""
+    shape = tuple(int(size) for size in spec["shape"])
+    return Preprocessing("zca", (), (), float(spec["epsilon"]), shape, str(spec["fingerprint"]))
+
+
+def _path(wanted: Preprocessing, cache_dir: str | os.PathLike[str] | None) -> Path:
+    return cache.root(cache_dir) / "preprocessing" / f"zca-{wanted.digest[:32]}.safetensors"
+
+
+def _cached(wanted: Preprocessing, path: Path) -> dict[str, Tensor] | None:
+    if not path.exists():
+        return None
+    try:
+        matrices = files.read_tensors(path)
+    except DamagedFile:
+        return None  # a cache: `fit` computes and writes it again
+    return None if _misfit(wanted, matrices) else matrices
+
+
+def _misfit(wanted: Preprocessing, matrices: Mapping[str, Tensor]) -> str:
+    size = int(torch.tensor(wanted.shape).prod())
+    expected = {"mean": (size,), "unwhiten": (size, size), "whiten": (size, size)}
+    if set(matrices) != set(expected):
+        return f"expected {', '.join(_MATRICES)}, got {', '.join(sorted(matrices)) or 'none'}"
+    for name, shape in expected.items():
+        if tuple(matrices[name].shape) != shape:
+            return f"{name} should be {shape}, is {tuple(matrices[name].shape)}"
+    return ""
+
+
+def _zca_matrices(train: Split, epsilon: float) -> dict[str, Tensor]:
+    mean, covariance = _moments(train)
+    values, vectors = torch.linalg.eigh(covariance)  # ascending (D,), columns of (D, D)
+    values = values.clamp_min(0)  # rounding may leave a singular covariance slightly below
+    root = (values + epsilon).sqrt()
+    return {
+        "mean": mean,
+        "whiten": (vectors / root) @ vectors.T,
+        "unwhiten": (vectors * root) @ vectors.T,
+    }
+
+
+def _moments(train: Split) -> tuple[Tensor, Tensor]:
+    """Mean (D,) and covariance (D, D) of the training images in units of [0, 1], float64 on the CPU.
+
+    Levels are shifted to [-128, 127], so that a sum of 1,024 products stays below 2^24 and is exact in float32, at
+    twice the speed of float64; the sums over chunks are exact in float64. The result is therefore the same on every
+    machine, for any number of threads, and no copy of the split is made.
+    """
+    size = int(torch.tensor(train.shape).prod())
+    products = torch.zeros(size, size, dtype=torch.float64)
+    sums = torch.zeros(size, dtype=torch.float64)
+    for start in range(0, len(train), _CHUNK):
+        images = train.take(torch.arange(start, min(start + _CHUNK, len(train))))
+        levels = images.flatten(1).to(torch.float32) - 128  # (B, D)
+        products += (levels.T @ levels).cpu()
+        sums += levels.sum(0).cpu()
+    count = len(train)
+    covariance = (count * products - torch.outer(sums, sums)) / (count * (count - 1)) / 255**2
+    return (sums / count + 128) / 255, covariance
