@@ -47,6 +47,6 @@ def _read(spec: Mapping[str, Any], kinds: Mapping[str, type[_Kind]], noun: str) 
 
 
 def _is_a(kind: type, value: object) -> bool:
-    """Whether a JSON value can stand for a field: a whole number for a float, a list for a tuple; a bool for neither."""
+    """Whether a JSON value fits a field: whole numbers are floats too, a list is a tuple, a bool is neither."""
     accepted: dict[type, tuple[type, ...]] = {float: (int, float), tuple: (list, tuple)}
     return isinstance(value, accepted.get(kind, (kind,))) and (kind is bool or not isinstance(value, bool))

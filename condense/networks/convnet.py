@@ -27,6 +27,9 @@ class Activations(NamedTuple):
 class ConvNet(Network):
     """`depth` blocks of 3x3 convolution to `width` channels, norm, activation, 2x2 pooling; then a linear layer.
 
+    Without a depth it is as deep as the matching papers make it, so that the last map is 4x4: depth 3 at 32 pixels,
+    4 at 64, up to 6 at 256. Below 16 pixels it has two blocks, because a single one has no hidden map.
+
     Raises:
         BadInput: when the image is too small for `depth` halvings.
         UnknownName: for an unknown norm, pooling or activation.
@@ -37,7 +40,7 @@ class ConvNet(Network):
         shape: Shape,
         classes: int,
         *,
-        depth: int,
+        depth: int | None,
         width: int = 128,
         norm: str = "instance",
         pooling: str = "avg",
@@ -46,6 +49,7 @@ class ConvNet(Network):
         super().__init__()
         if pooling not in POOLINGS:
             raise UnknownName("pooling", pooling, POOLINGS)
+        depth = _published_depth(shape) if depth is None else depth
         height, width_px = stem_size(shape)
         if pooling != "none":
             _refuse_too_deep(depth, shape)
@@ -83,24 +87,6 @@ class ConvNet(Network):
         return F.max_pool2d(maps, 2) if self.pooling == "max" else maps
 
 
-def convnet_for(
-    shape: Shape,
-    classes: int,
-    *,
-    width: int = 128,
-    norm: str = "instance",
-    pooling: str = "avg",
-    activation: str = "relu",
-) -> ConvNet:
-    """The ConvNet whose last map is 4x4, as the matching papers size it: depth 3 at 32 px, 4 at 64, up to 6 at 256.
-
-    Below 16 px it has two blocks, because a single one has no hidden map.
-    """
-    smaller = min(stem_size(shape))
-    depth = max(2, min(6, smaller.bit_length() - 3))
-    return ConvNet(shape, classes, depth=depth, width=width, norm=norm, pooling=pooling, activation=activation)
-
-
 class ConvBlock(nn.Module):
     """3x3 convolution with bias, norm, activation."""
 
@@ -114,8 +100,17 @@ class ConvBlock(nn.Module):
         return self.activation(self.norm(self.conv(maps)))
 
 
+def _published_depth(shape: Shape) -> int:
+    return max(2, min(6, _deepest(shape) - 2))
+
+
+def _deepest(shape: Shape) -> int:
+    """How often the map can be halved before nothing is left."""
+    return min(stem_size(shape)).bit_length() - 1
+
+
 def _refuse_too_deep(depth: int, shape: Shape) -> None:
-    deepest = min(stem_size(shape)).bit_length() - 1
+    deepest = _deepest(shape)
     if depth > deepest:
         remedy = f"use convnet-d{deepest} or pooling=none" if deepest else "use pooling=none"
         raise BadInput(

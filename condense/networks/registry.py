@@ -15,7 +15,7 @@ import torch
 
 from condense.errors import BadInput, UnknownName
 from condense.networks.alexnet import AlexNet
-from condense.networks.convnet import ConvNet, convnet_for
+from condense.networks.convnet import ConvNet
 from condense.networks.initialise import initialise
 from condense.networks.layers import Network, Shape
 from condense.networks.lenet import LeNet
@@ -58,7 +58,9 @@ def _resnet(blocks: tuple[int, ...], bottleneck: bool = False) -> _Row:
 
 
 _ROWS: Mapping[str, _Row] = {
-    "convnet": _Row(convnet_for, "as deep as the papers make it for the image: convnet-d3 at 32 px, d4 at 64 px"),
+    "convnet": _Row(
+        ConvNet, "as deep as the papers make it for the image: convnet-d3 at 32 px, d4 at 64 px", {"depth": None}
+    ),
     **{
         f"convnet-d{depth}": _Row(
             ConvNet, f"blocks of 3x3 convolution, norm, activation, pooling: {depth}", {"depth": depth}
@@ -89,6 +91,8 @@ def describe(name: str) -> Description:
         UnknownName: for a row, or a knob, that does not exist.
         BadInput: for a knob without a value or with one of the wrong type.
     """
+    if name.startswith(_TORCHVISION):
+        return Description(name, "torchvision's classifier of this name, without its trained weights", {})
     row_name, row, given = _parse(name)
     return Description(row_name, row.summary, {**row.knobs(), **given})
 
@@ -116,9 +120,9 @@ def build(name: str, shape: Shape, classes: int, generator: torch.Generator | No
     generator = torch.Generator().manual_seed(0) if generator is None else generator
     _check_sizes(shape, classes)
     if name.startswith(_TORCHVISION):
-        from condense.networks.zoo import torchvision_classifier
+        from condense.networks.zoo import TorchvisionClassifier
 
-        return torchvision_classifier(name.removeprefix(_TORCHVISION), shape, classes, generator)
+        return TorchvisionClassifier(name.removeprefix(_TORCHVISION), shape, classes, generator)
     _, row, given = _parse(name)
     with torch.device("meta"):  # no memory and no random draw before `initialise`
         network = row.family(shape, classes, **row.fixed, **given)
