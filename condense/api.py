@@ -293,6 +293,7 @@ def bench(
 
 
 def set_folder(name: str | Path) -> Path:
+    """The folder of a set, given itself or by its name under `runs/sets`; raises as `load`."""
     for folder in (Path(name), SETS / name):
         if (folder / "set.json").is_file():
             return folder

@@ -58,8 +58,7 @@ def _shown(value: Any) -> str:
 def _columns(rows: list[tuple[str, str]]) -> list[str]:
     widest = max((len(left) for left, _ in rows), default=0)
     indent = " " * (widest + 4)
-    # argparse fills help with %-formatting, so a percent sign in a comment is doubled.
     return [
-        textwrap.fill(f"  {left:<{widest}}  {right}".replace("%", "%%"), _WIDTH, subsequent_indent=indent)
+        textwrap.fill(f"  {left:<{widest}}  {right}", _WIDTH, subsequent_indent=indent)
         for left, right in rows
     ]

@@ -75,7 +75,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         name: commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
         for name, text in COMMANDS.items()
     }
-    for add in (_listing, _distill, _evaluate, _bench, _leaderboard, _exchange, _cache):
+    for add in (_listing, _distill, _evaluate, _bench, _leaderboard, _exchange, _import, _cache):
         add(parsers)
     if command == "distill" and len(words) > 1 and {"-h", "--help"} & set(words) and not words[1].startswith("-"):
         from condense.cli.method_help import describe
@@ -238,6 +238,8 @@ def _bench(parsers: dict[str, Parser]) -> None:
 def _leaderboard(parsers: dict[str, Parser]) -> None:
     parser = parsers["leaderboard"]
     _results(parser, "results")
+    text = "folder of the cards (default: data_cards for results, else DIR/data_cards)"
+    parser.add_argument("--cards", type=Path, metavar="DIR", help=text)
     parser.add_argument("--check", action="store_true", help="write nothing; fail where a file differs")
 
 
@@ -248,14 +250,29 @@ def _exchange(parsers: dict[str, Parser]) -> None:
     parsers["show"].add_argument("--per-class", type=_at_least_one, default=10, metavar="N", help="(default: 10)")
     parsers["card"].add_argument("--results", type=Path, metavar="DIR", help="add the accuracies recorded there")
     parsers["verify"].add_argument("paths", nargs="+", metavar="SET|RECORD")
-    parsers["import"].add_argument("format", metavar="FORMAT", help="mtt, datm, imagefolder, npz")
-    parsers["import"].add_argument("source", type=Path, metavar="SOURCE")
-    parsers["import"].add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the set")
-    parsers["export"].add_argument("format", metavar="FORMAT", help="npz, pt, imagefolder")
+    parsers["export"].add_argument("format", metavar="FORMAT", help="npz, pt, imagefolder, self-contained")
     parsers["export"].add_argument("target", type=Path, metavar="TARGET")
     for name in ("show", "import", "export"):
         parsers[name].add_argument("--data-dir", type=Path, metavar="DIR", help="(default: $CONDENSE_DATA)")
         parsers[name].add_argument("--cache-dir", type=Path, metavar="DIR", help="(default: $CONDENSE_CACHE)")
+    for name in ("import", "export"):
+        parsers[name].add_argument("--replace", action="store_true", help="write over what stands there")
+
+
+def _import(parsers: dict[str, Parser]) -> None:
+    parser = parsers["import"]
+    parser.add_argument("format", metavar="FORMAT", help="mtt, datm, imagefolder, npz")
+    parser.add_argument("source", type=Path, metavar="SOURCE", help="the foreign file or folder")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the set")
+    _dataset(parser)
+    group = parser.add_argument_group("what the files leave open")
+    group.add_argument("--space", metavar="S", help="pixel space: raw01, uint8, normalised, zca")
+    group.add_argument("--label-form", metavar="F", help="hard, probabilities, logits")
+    group.add_argument("--step-size", type=float, metavar="X", help="the learned step size")
+    group.add_argument("--method", metavar="NAME", help="what made the set (default: the format's name)")
+    group.add_argument("--title", metavar="TEXT", help="how tables call the method (default: its name)")
+    group.add_argument("--seed", type=int, default=0, metavar="S", help="of the distillation (default: 0)")
+    group.add_argument("--no-probe", action="store_true", help="do not train a small network on it as a check")
 
 
 def _cache(parsers: dict[str, Parser]) -> None:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from condense.api import Place
     from condense.evaluate.records import Record
 
+CARDS = "data_cards"
+
 
 def distill(arguments: argparse.Namespace) -> int:
     """Prints the folder of the distilled set."""
@@ -83,7 +85,7 @@ def bench(arguments: argparse.Namespace) -> int:
         command=_command(arguments),
         place=_place(arguments),
     )
-    leaderboard.write(arguments.results)
+    leaderboard.write(arguments.results, arguments.results / CARDS)
     print(leaderboard.text(arguments.results))
     print(f"tables, plots and records: {arguments.results}", file=sys.stderr)
     for failure in report.failures:
@@ -99,15 +101,15 @@ def leaderboard(arguments: argparse.Namespace) -> int:
     if not results.is_dir():
         state = "is a file" if results.is_file() else "does not exist"
         raise BadInput(f"{results} {state}; give the folder that holds records/ with --results")
+    cards = arguments.cards or (Path(CARDS) if results == Path("results") else results / CARDS)
     if arguments.check:
-        problems = board.check(results)
+        problems = board.check(results, cards)
         for problem in problems:
             print(problem)
         if problems:
-            count = f"{len(problems)} file{'s' if len(problems) > 1 else ''}"
-            print(f"condense: {count} differ from the records; run `condense leaderboard`", file=sys.stderr)
+            print(f"condense: failed: the leaderboard under {results} is not what the records give", file=sys.stderr)
         return int(bool(problems))
-    written = board.write(results)
+    written = board.write(results, cards)
     print(board.text(results))
     print(f"{len(written)} files drawn from the records under {results}", file=sys.stderr)
     return 0

@@ -204,10 +204,15 @@ def _source(distilled: DistilledSet) -> str:
 
 def _results(results: Sequence[Result]) -> str:
     rows = [
-        (r.protocol, r.network, f"{100 * r.accuracy:.1f}", f"{100 * r.low:.1f} to {100 * r.high:.1f}", str(r.runs))
+        (r.protocol, r.network, f"{100 * r.accuracy:.1f}", _interval(r), str(r.runs))
         for r in results
     ]
     return _table("## Results", ("protocol", "network", "accuracy %", "95 % interval", "runs"), rows, "-")
+
+
+def _interval(result: Result) -> str:
+    # One run shows no spread.
+    return f"{100 * result.low:.1f} to {100 * result.high:.1f}" if result.runs > 1 else "-"
 
 
 _LIMITS = """## Limits
