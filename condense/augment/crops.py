@@ -91,8 +91,8 @@ class RandomResizedCrop(Augmentation):
         """The drawn boxes (B, 4) in images of `size` (height, width): top, left, height, width in pixels, int64."""
         full = torch.tensor(size)
         areas, ratios = draw.uniform[:, : 2 * _ATTEMPTS].unflatten(1, (2, _ATTEMPTS)).unbind(1)  # (B, tries) each
-        area = math.prod(size) * torch.lerp(*_ends(self.scale), areas)
-        ratio = torch.lerp(*_ends(math.log(end) for end in self.ratio), ratios).exp()
+        area = math.prod(size) * _between(*self.scale, areas)
+        ratio = _between(*map(math.log, self.ratio), ratios).exp()
         tries = torch.stack([area / ratio, area * ratio], dim=2).sqrt().round().long()  # (B, tries, 2)
         fits = ((tries > 0) & (tries <= full)).all(2)  # (B, tries)
         first = fits.to(torch.uint8).argmax(1)
@@ -114,6 +114,5 @@ class RandomResizedCrop(Augmentation):
         return height, width
 
 
-def _ends(interval: Sequence[float] | object) -> tuple[Tensor, Tensor]:
-    low, high = torch.tensor(list(interval), dtype=torch.float64)  # type: ignore[call-overload]
-    return low, high
+def _between(low: float, high: float, uniform: Tensor) -> Tensor:
+    return low + (high - low) * uniform

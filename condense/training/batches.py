@@ -10,7 +10,7 @@ from torch import Tensor
 from condense import augment
 from condense.distilled.labels import LabelBatch
 from condense.errors import BadInput
-from condense.training.losses import as_target, vectors
+from condense.training.losses import as_target
 from condense.training.recipe import Recipe
 from condense.training.replay import replay_mix, replay_view
 from condense.training.sources import Rng, Source
@@ -44,7 +44,7 @@ class Batches:
         self._rng = rng
         self._device = device
         self._augment = augment.from_spec(recipe.augment) if recipe.augment else None
-        self._mix = augment.from_spec(recipe.mix) if recipe.mix else None
+        self._mix = augment.mixing_from_spec(recipe.mix) if recipe.mix else None
         self._order = (-1, torch.empty(0, dtype=torch.int64))  # of one epoch
         self.steps_per_epoch = recipe.steps_per_epoch(len(source))
 
@@ -81,4 +81,4 @@ class Batches:
             return as_target(self._labels.targets_for(images), "probabilities", self._recipe.loss)
         assert labels.target is not None
         target = as_target(labels.target, labels.form, self._recipe.loss)
-        return target if mix is None else augment.mix_targets(vectors(target, self._source.n_classes), mix)
+        return target if mix is None else augment.mix_targets(target, mix, self._source.n_classes)
