@@ -1,4 +1,4 @@
-"""All seeds of an architecture as one computation: parameters stacked along a first dimension S, mapped over by vmap."""
+"""All seeds of an architecture as one computation: parameters stacked along a first dimension S, and vmap."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ class BatchedStep:
         self._loss = loss
         self._half = engine.precision == "bfloat16"
         self._skeleton = copy.deepcopy(seeds[0]).to("meta")
-        self._frozen = {name: _stack(seeds, name) for name, value in seeds[0].named_parameters() if not value.requires_grad}
+        self._frozen = {
+            name: _stack(seeds, name) for name, value in seeds[0].named_parameters() if not value.requires_grad
+        }
         self.parameters = {
             name: _stack(seeds, name).requires_grad_()
             for name, value in seeds[0].named_parameters()

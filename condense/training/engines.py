@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import copy
-import shutil
 from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from condense.errors import BadInput
 from condense.training.recipe import Recipe

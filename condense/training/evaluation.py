@@ -40,9 +40,7 @@ def accuracy(network: nn.Module, source: Source, *, batch: int = _BATCH, engine:
     return int(right) / len(source)
 
 
-def _answers(
-    network: nn.Module, source: Source, batch: int, engine: Engine | None
-) -> Iterator[tuple[Tensor, Tensor]]:
+def _answers(network: nn.Module, source: Source, batch: int, engine: Engine | None) -> Iterator[tuple[Tensor, Tensor]]:
     engine = engine or Engine()
     parameter = next(network.parameters())
     answer = compiled(forward) if engine.compile else forward

@@ -17,11 +17,11 @@ def loss_value(outputs: Tensor, target: Tensor, loss: Loss) -> Tensor:
     """
     outputs = outputs if outputs.dtype == torch.float64 else outputs.float()
     if loss.kind == "mse":
-        return F.mse_loss(outputs, vectors(target, outputs.shape[1]).to(outputs.dtype))
+        return F.mse_loss(outputs, _vectors(target, outputs.shape[1]).to(outputs.dtype))
     scale = loss.temperature**2 if loss.square_factor else 1.0
     scaled = outputs / loss.temperature
     if loss.kind == "kl":
-        expected = vectors(target, outputs.shape[1]).to(outputs.dtype)
+        expected = _vectors(target, outputs.shape[1]).to(outputs.dtype)
         return scale * F.kl_div(F.log_softmax(scaled, dim=1), expected, reduction="batchmean")
     if target.dtype.is_floating_point:
         target = target.to(outputs.dtype)
@@ -43,6 +43,6 @@ def as_target(values: Tensor, form: str, loss: Loss) -> Tensor:
     return values
 
 
-def vectors(target: Tensor, classes: int) -> Tensor:
+def _vectors(target: Tensor, classes: int) -> Tensor:
     """Classes (N,) as one-hot floats (N, K); what is a matrix already stays as it is."""
     return target if target.dtype.is_floating_point else F.one_hot(target, classes).float()

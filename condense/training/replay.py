@@ -4,32 +4,22 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from condense import augment
+from condense.augment import Mix, MixUp, geometry
 
 
 def replay_view(images: Tensor, crop: Tensor | None, flip: Tensor | None) -> Tensor:
     """Crops, resizes back to the full size, then flips.
 
-    images: (N, C, H, W).  crop: (N, 4), top, left, height, width as fractions of the image, sampled bilinearly with
-    half-pixel centres and without antialiasing.  flip: (N,) bool, mirrored left to right after the crop.
+    images: (N, C, H, W).  crop: (N, 4), top, left, height, width as fractions of the image.  flip: (N,) bool.
     """
-    if crop is not None:
-        top, left, height, width = crop.to(images.device, images.dtype).unbind(1)
-        zero = torch.zeros_like(top)
-        # In coordinates of [-1, 1]: a crop of the fraction h at t has its centre at 2 t + h - 1 and half-height h.
-        across = torch.stack([width, zero, 2 * left + width - 1], dim=1)
-        down = torch.stack([zero, height, 2 * top + height - 1], dim=1)
-        matrices = torch.stack([across, down], dim=1)  # (N, 2, 3)
-        grid = F.affine_grid(matrices, list(images.shape), align_corners=False)
-        images = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
-    if flip is not None:
-        images = torch.where(flip.to(images.device)[:, None, None, None], images.flip(3), images)
-    return images
+    mirrored = torch.zeros(len(images), dtype=torch.bool) if flip is None else flip
+    if crop is None:
+        return geometry.mirror(images, mirrored)
+    height, width = images.shape[2:]
+    return geometry.resized_crop(images, crop * crop.new_tensor([height, width, height, width]), mirrored)
 
 
-def replay_mix(images: Tensor, mix: augment.Mix) -> Tensor:
-    """Mixes images (N, C, H, W) as drawn: a box of the partner (CutMix), or a weighted sum (MixUp)."""
-    kind = augment.CutMix if mix.box is not None else augment.MixUp
-    return kind(alpha=1.0, probability=1.0).apply(images, mix)
+def replay_mix(images: Tensor, mix: Mix) -> Tensor:
+    """Mixes images (N, C, H, W) as drawn: a box of the partner, or a weighted sum where there is no box."""
+    return MixUp().apply(images, mix)  # every kind applies a mix by what the mix holds

@@ -163,7 +163,9 @@ def _observer(run: Run | None, on_step: OnStep | None) -> OnStep | None:
 def _check_losses(losses: Tensor, epoch: int, step: int) -> None:
     if not bool(torch.isfinite(losses).all()):
         values = ", ".join(f"{value:g}" for value in losses.reshape(-1).tolist())
-        raise Diverged(f"training diverged: the loss is {values} in epoch {epoch}, step {step}; lower the learning rate")
+        raise Diverged(
+            f"training diverged: the loss is {values} in epoch {epoch}, step {step}; lower the learning rate"
+        )
 
 
 def _check_parameters(parameters: Iterable[Tensor]) -> None:
