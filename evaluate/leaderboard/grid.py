@@ -1,0 +1,238 @@
+"""A table as cells of text with notes: what Markdown, LaTeX, the page and the terminal all print."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from condense.evaluate import statistics
+from condense.evaluate.leaderboard import reported
+from condense.evaluate.leaderboard.board import Row, Score, Table
+from condense.evaluate.leaderboard.reported import Reported
+from condense.evaluate.statistics import Summary
+
+NONE = "–"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Text, the number it sorts by, the notes it refers to (1-based), and how far to shade it (0 to 1)."""
+
+    text: str
+    value: float | None = None
+    notes: tuple[int, ...] = ()
+    shade: float | None = None
+
+    @property
+    def marked(self) -> str:
+        """The text with the numbers of its notes."""
+        return self.text + "".join(f" [{number}]" for number in self.notes)
+
+
+@dataclass(frozen=True)
+class Column:
+    title: str
+    numeric: bool = True
+
+
+@dataclass(frozen=True)
+class Grid:
+    title: str
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass
+class _Notes:
+    """Footnotes of one grid; the same reason is printed once."""
+
+    texts: list[str] = field(default_factory=list)
+
+    def add(self, text: str) -> int:
+        if text not in self.texts:
+            self.texts.append(text)
+        return self.texts.index(text) + 1
+
+
+def accuracy(table: Table, sources: list[Reported]) -> Grid:
+    """Rank, method, accuracy on every network, mean over the panel, and what papers print."""
+    notes = _Notes()
+    shading = _shading(table)
+    columns = [Column("rank"), Column("method", False), Column("setting", False)]
+    columns += [Column(name) for name in table.networks]
+    columns += [Column("mean"), Column("sets"), Column("reported"), Column("source of reported", False)]
+    rows = []
+    for row, rank in _ranked(table):
+        cells = [_rank_cell(table, row, rank, notes), Cell(row.title), Cell(row.setting)]
+        for name in table.networks:
+            cells.append(_score_cell(row.scores.get(name), notes, shading))
+        cells.append(_summary_cell(row.mean(table.panel), shading))
+        cells.append(_sets_cell(row, notes))
+        cells += _reported_cells(table, row, sources, notes)
+        rows.append(tuple(cells))
+    caption = (
+        "Test accuracy in percent: mean ± half of the 95 % interval (number of runs; a run is one distillation seed "
+        f"with one evaluation seed). Mean and rank are over {_listed(table.panel)}. Rows share a rank unless paired "
+        "tests over their common runs, Holm-corrected at 5 %, separate them."
+    )
+    if not table.panel:
+        caption += " No network was judged for every row, so there is no mean and no rank."
+    return Grid("Accuracy", caption, tuple(columns), tuple(rows), tuple(notes.texts))
+
+
+def cost(table: Table) -> Grid:
+    """What each set weighs and what it took to make and to judge it."""
+    columns = [Column("method", False), Column("setting", False), Column("images in set"), Column("bytes")]
+    columns += [Column(name) for name in ("images", "labels", "extras", "preprocessing")]
+    columns += [Column("distil"), Column("peak memory"), Column("judge, per network")]
+    rows = []
+    for row, _ in _ranked(table):
+        cells = [Cell(row.title), Cell(row.setting), _count(row), _bytes(row.size("total"))]
+        cells += [_bytes(row.size(part)) for part in ("images", "labels", "extras", "preprocessing")]
+        cells += [_seconds(row.distill_seconds), _bytes(row.peak_bytes), _seconds(row.judge_seconds)]
+        rows.append(tuple(cells))
+    caption = "Bytes of the stored set, seconds and peak memory of one distillation, seconds of training one network."
+    return Grid("Cost", caption, tuple(columns), tuple(rows))
+
+
+def robustness(table: Table, plain: Table | None = None) -> Grid | None:
+    """IOR and HLR with the scores made of them; None without a row of random images.
+
+    plain: the same data set and budget under the protocol without augmentation, for ARS.
+    """
+    if table.baseline is None:
+        return None
+    rows = []
+    for row in table.rows:
+        gain, missing = table.gain(row), table.recovery(row)
+        if gain is None:
+            continue
+        lrs = None if missing is None else statistics.label_robust_score(gain.mean, missing)
+        other = plain.row(row.method, row.setting) if plain is not None else None
+        plain_gain = plain.gain(other) if plain is not None and other is not None else None
+        ars = None if plain_gain is None else statistics.augmentation_robust_score(gain.mean, plain_gain.mean)
+        ior = Cell(points(gain.mean, gain.half, gain.n, sign=True), gain.mean)
+        hlr = Cell(points(missing), missing) if missing is not None else Cell(NONE)
+        rows.append((Cell(row.title), Cell(row.setting), ior, hlr, _score(lrs), _score(ars)))
+    if not rows:
+        return None
+    columns = (Column("method", False), Column("setting", False), Column("IOR"), Column("HLR"))
+    caption = (
+        "IOR: gain over random images, paired by run, in points (higher is better). HLR: points missing to the whole "
+        "training set under the same hard-label protocol (lower is better). LRS and ARS as in DD-Ranking "
+        "(arXiv 2505.13300), from fractions, with weight 0.5; ARS sets this protocol against the one without "
+        "augmentation. Where every row is judged alike, LRS orders rows as accuracy does, whatever its weight."
+    )
+    return Grid("Against random and full data", caption, (*columns, Column("LRS@0.5"), Column("ARS@0.5")), tuple(rows))
+
+
+def points(mean: float | None, half: float | None = None, n: int | None = None, *, sign: bool = False) -> str:
+    """A fraction in points: "45.3 ± 0.7 (6)"."""
+    if mean is None:
+        return NONE
+    rounded = round(100 * mean, 1) + 0.0  # + 0.0 makes a negative zero positive
+    text = f"{rounded:+.1f}" if sign else f"{rounded:.1f}"
+    if half is not None:
+        text += f" ± {100 * half:.1f}"
+    return text if n is None else f"{text} ({n})"
+
+
+def _ranked(table: Table) -> list[tuple[Row, int | None]]:
+    return [*zip(table.rows, table.ranks, strict=True), *((row, None) for row in table.references)]
+
+
+def _rank_cell(table: Table, row: Row, rank: int | None, notes: _Notes) -> Cell:
+    if rank is not None:
+        return Cell(str(rank), rank)
+    if row.kind == "full":
+        why = "The whole training set: a reference, not ranked."
+        if (budget := row.records[0].budget_name) != table.key.budget:
+            why = f"The whole training set, judged under {budget}: a reference, not ranked."
+    else:
+        why = "Not ranked: no number on one of the networks that count."
+    return Cell("ref" if row.kind == "full" else NONE, None, (notes.add(why),))
+
+
+def _score_cell(score: Score | None, notes: _Notes, shading: tuple[float, float]) -> Cell:
+    if score is None:
+        return Cell(NONE)
+    if score.status != "ok":
+        return Cell(score.status, None, (notes.add(f"{score.status}: {score.reason}"),))
+    return _summary_cell(score.summary, shading)
+
+
+def _summary_cell(found: Summary | None, shading: tuple[float, float]) -> Cell:
+    if found is None:
+        return Cell(NONE)
+    low, high = shading
+    shade = (found.mean - low) / (high - low) if high > low else 0.5
+    return Cell(points(found.mean, found.half, found.n), found.mean, (), min(1.0, max(0.0, shade)))
+
+
+def _shading(table: Table) -> tuple[float, float]:
+    """Lowest and highest mean of the rows that compete; the reference would flatten their shades."""
+    found = [score.summary.mean for row in table.rows for score in row.scores.values() if score.summary is not None]
+    return (min(found), max(found)) if found else (0.0, 1.0)
+
+
+def _sets_cell(row: Row, notes: _Notes) -> Cell:
+    if not row.one_set:
+        return Cell(str(len(row.seeds)), len(row.seeds))
+    why = "One set: these runs share one distillation, so they speak of this set, not of the method."
+    return Cell("one set", 1, (notes.add(why),))
+
+
+def _reported_cells(table: Table, row: Row, sources: list[Reported], notes: _Notes) -> tuple[Cell, Cell]:
+    found = reported.beside(sources, table, row)
+    if not found:
+        return Cell(NONE), Cell(NONE)
+    budget = "full" if row.kind == "full" else table.key.budget
+    origins: dict[tuple[str, str], list[str]] = {}  # (number, status) -> sources that print it
+    marks = {}
+    for source, printed in found:
+        origins.setdefault((reported.number(printed, budget), printed.status), []).append(source.short)
+        marks[notes.add(f"{source.short}: {source.paper}, {source.where}, {source.url}.")] = None
+        if printed.differs:
+            marks[notes.add(f"Printed with another recipe: {printed.differs}.")] = None
+    numbers = "; ".join(number for number, _ in origins)
+    sources_text = "; ".join(f"{', '.join(names)} ({status})" for (_, status), names in origins.items())
+    return Cell(numbers, found[0][1].percent[budget][0]), Cell(sources_text, None, tuple(marks))
+
+
+def _count(row: Row) -> Cell:
+    counts = sorted({record.set.count for record in row.records})
+    return Cell(" to ".join(str(count) for count in dict.fromkeys((counts[0], counts[-1]))), counts[-1])
+
+
+def _score(value: float | None) -> Cell:
+    return Cell(NONE) if value is None else Cell(f"{value:.4f}", value)
+
+
+def _bytes(count: int | None) -> Cell:
+    return Cell(NONE if count is None else size(count), count)
+
+
+def size(count: float) -> str:
+    """Bytes in decimal units with three digits: "123 kB"."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 999.5:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.4g} TB"
+
+
+def _seconds(value: float | None) -> Cell:
+    return Cell(NONE if value is None else duration(value), value)
+
+
+def duration(seconds: float) -> str:
+    """Seconds, minutes or hours, whichever reads best."""
+    if seconds < 90:
+        return f"{seconds:.3g} s"
+    return f"{seconds / 60:.3g} min" if seconds < 5400 else f"{seconds / 3600:.3g} h"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) if names else "no network"

@@ -1,0 +1,48 @@
+"""The leaderboard as one HTML page that needs no other file and no network."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from condense.evaluate.leaderboard import words
+from condense.evaluate.leaderboard.board import Table
+from condense.evaluate.leaderboard.grid import Grid
+from condense.evaluate.leaderboard.reported import Reported
+
+TEMPLATES = Path(__file__).resolve().parent / "templates"
+
+
+def html(
+    tables: Sequence[Table], grids: Mapping[str, Sequence[Grid]], pictures: Mapping[str, bytes], sources: list[Reported]
+) -> str:
+    """The page's text.
+
+    grids, pictures: by the table's path; a picture is an SVG and stands in the page itself, below the table.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
+    )
+    sections = [
+        {
+            "id": table.key.path.replace("/", "_"),
+            "heading": words.heading(table),
+            "about": words.about(table),
+            "tier": words.tier(table),
+            "claims": words.against_random(table),
+            "grids": grids[table.key.path],
+            "path": table.key.path,
+            "picture": base64.b64encode(pictures.get(table.key.path, b"")).decode(),
+        }
+        for table in tables
+    ]
+    return environment.get_template("page.html").render(sections=sections, reported=sources, shade=_shade)
+
+
+def _shade(share: float) -> str:
+    """A light blue that deepens with the share (0 to 1); text on it stays readable."""
+    low, high = (247, 251, 255), (146, 197, 229)
+    return "#" + "".join(f"{round(a + share * (b - a)):02x}" for a, b in zip(low, high, strict=True))

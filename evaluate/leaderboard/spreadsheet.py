@@ -1,0 +1,60 @@
+"""Tables as comma-separated values, in full precision, for spreadsheets and scripts."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from condense.evaluate.leaderboard import reported
+from condense.evaluate.leaderboard.board import Row, Table
+from condense.evaluate.leaderboard.reported import Reported
+
+
+def page(table: Table, sources: list[Reported]) -> str:
+    """Every number of a table in full precision, one line per row; accuracies in percent, sizes in bytes."""
+    rows = [*zip(table.rows, table.ranks, strict=True), *((row, None) for row in table.references)]
+    lines = [_fields(table, row, rank, sources) for row, rank in rows]
+    target = io.StringIO()
+    writer = csv.DictWriter(target, fieldnames=list(lines[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return target.getvalue()
+
+
+def _fields(table: Table, row: Row, rank: int | None, sources: list[Reported]) -> dict[str, object]:
+    fields: dict[str, object] = {
+        "protocol": table.key.protocol, "track": table.sample.protocol.track, "tier": table.sample.protocol.tier,
+        "dataset": table.key.dataset, "budget": table.key.budget, "rank": rank, "method": row.method,
+        "setting": row.setting, "kind": row.kind, "distillation seeds": len(row.seeds),
+    }  # fmt: skip
+    for name in table.networks:
+        score = row.scores.get(name)
+        fields[f"{name} status"] = score.status if score else "missing"
+        fields |= _summary(name, score.summary if score else None)
+    fields |= _summary("mean", row.mean(table.panel))
+    gain = table.gain(row)
+    fields |= _summary("IOR", gain)
+    missing = table.recovery(row)
+    fields["HLR"] = None if missing is None else _number(100 * missing)
+    fields |= {f"bytes {part}": row.size(part) for part in ("images", "labels", "extras", "preprocessing", "total")}  # type: ignore[arg-type]  # the literals of `size`
+    fields |= {"distill seconds": _number(row.distill_seconds), "peak bytes": row.peak_bytes}
+    found = reported.beside(sources, table, row)
+    budget = "full" if row.kind == "full" else table.key.budget
+    fields["reported"] = "; ".join(reported.number(printed, budget) for _, printed in found)
+    fields["reported source"] = "; ".join(
+        f"{source.short}, {source.where}, {source.url} ({printed.status})" for source, printed in found
+    )
+    return fields
+
+
+def _summary(name: str, found: object) -> dict[str, object]:
+    """Mean, spread, half interval and count of a Summary or a Difference, in points; empty when there is none."""
+    fields = {}
+    for part in ("mean", "std", "half"):
+        value = getattr(found, part, None)
+        fields[f"{name} {part}"] = None if value is None else _number(100 * value)
+    return fields | {f"{name} n": getattr(found, "n", None)}
+
+
+def _number(value: float | None) -> str | None:
+    return None if value is None else f"{value:.6g}"

@@ -1,0 +1,89 @@
+"""The leaderboard for a terminal, as plain text of a given width."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections.abc import Iterable
+from dataclasses import replace
+
+from condense.evaluate.leaderboard import words
+from condense.evaluate.leaderboard.board import Table
+from condense.evaluate.leaderboard.grid import Grid
+
+_HIDDEN = {"source of reported", "setting"}  # too wide; they stand in the files
+_SPENT = ("bytes", "distil")  # of the cost, at the end of a line
+_LEGEND = (
+    "Accuracy in percent: mean ± half of the 95 % interval (runs). Equal ranks: paired tests, Holm-corrected, do not "
+    "separate the rows."
+)
+
+
+def text(table: Table, accuracy: Grid, cost: Grid, width: int) -> str:
+    """One table: what may be said of it, accuracy with size and time, and the notes.
+
+    Networks that do not fit the width are left out and named.
+    """
+    from rich.console import Console
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    shown, left_out = _fitting(table, accuracy, cost, width)
+    places = [place for place, column in enumerate(accuracy.columns) if column.title in shown]
+    used = sorted({note for row in accuracy.rows for place in places for note in row[place].notes})
+    renumbered = {note: number for number, note in enumerate(used, 1)}
+    drawn = RichTable(box=None, padding=(0, 1), show_edge=False)
+    for place in places:
+        column = accuracy.columns[place]
+        drawn.add_column(column.title, justify="right" if column.numeric else "left", no_wrap=True)
+    spent_places = [[column.title for column in cost.columns].index(title) for title in _SPENT]
+    for title in _SPENT:
+        drawn.add_column(title, justify="right", no_wrap=True)
+    for row, spent in zip(accuracy.rows, cost.rows, strict=True):
+        cells = [replace(row[place], notes=tuple(renumbered[note] for note in row[place].notes)) for place in places]
+        drawn.add_row(*(Text(cell.marked) for cell in [*cells, *(spent[place] for place in spent_places)]))
+    target = io.StringIO()
+    console = Console(file=target, width=width, color_system=None, force_terminal=False, highlight=False, markup=False)
+    remarks = [sentence for sentence in (words.tier(table), *words.against_random(table)) if sentence]
+    for part in (words.heading(table), *remarks, "", drawn, ""):
+        console.print(part)
+    if left_out:
+        console.print(f"Not shown at this width: {', '.join(left_out)}.")
+    if len(table.networks) > 1:
+        console.print(
+            f"Mean and rank over: {', '.join(table.panel) or 'no network, since none was judged for all rows'}."
+        )
+    for note in used:
+        console.print(f"[{renumbered[note]}] {accuracy.notes[note - 1]}")
+    return "\n".join(line.rstrip() for line in target.getvalue().splitlines())
+
+
+def _fitting(table: Table, accuracy: Grid, cost: Grid, width: int) -> tuple[set[str], list[str]]:
+    """Titles of the columns that fit, and the networks that do not; the mean goes before the networks."""
+    titles = [column.title for column in accuracy.columns]
+    apart = any(row.name != row.title for row in table.rows)  # only the setting tells some rows apart
+    hidden = _HIDDEN - {"setting"} if apart else _HIDDEN
+    if all(row[titles.index("reported")].value is None for row in accuracy.rows):
+        hidden = hidden | {"reported"}
+    shown = {title for title in titles if title not in hidden and title not in table.networks}
+    if len(table.networks) == 1:
+        shown.discard("mean")
+    room = width - sum(_width(accuracy, title) for title in shown) - sum(_width(cost, t) for t in _SPENT)
+    left_out = []
+    for name in table.networks:
+        room -= _width(accuracy, name)
+        if room < 0:
+            left_out.append(name)
+        else:
+            shown.add(name)
+    return shown, left_out
+
+
+def _width(grid: Grid, title: str) -> int:
+    place = [column.title for column in grid.columns].index(title)
+    return 2 + max(len(title), *(len(row[place].marked) for row in grid.rows))
+
+
+def joined(parts: Iterable[str], width: int) -> str:
+    """Several tables as one text, with the legend that they share."""
+    return "\n\n\n".join([*parts, textwrap.fill(_LEGEND, width)]) + "\n"

@@ -1,0 +1,169 @@
+"""The statistics of the leaderboard: intervals, paired differences, ranks with ties, and the scores of other suites.
+
+Accuracies are fractions in [0, 1] everywhere; tables turn them into points.
+
+What is paired. Two methods are compared on the runs they share: same distillation seed, same evaluation seed, same
+network (the judge draws initial weights and batches from the last two alone). The interval is Student's over these
+differences, which treats them as independent: evaluation seeds of one distilled set say nothing about another
+distillation, so a claim about a *method* needs at least two distillation seeds; with one it is about that set.
+
+When two rows tie. Every pair of rows is tested with a two-sided paired t test, the p values of the table are corrected
+together by Holm's step-down rule, and the rank of a row is one plus the number of rows that are better at the 5 %
+level after that correction. Rows that share fewer than two runs cannot be separated. When all differences are equal
+the t test is undefined and the exact sign-flip test replaces it: p = 2^(1-n), or 1 when they are all zero.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TypeVar
+
+LEVEL = 0.95  # of every interval
+ALPHA = 1 - LEVEL  # of every test, after correction
+
+Key = TypeVar("Key", bound=Hashable)
+
+# Differences of accuracies are multiples of 1 / (size of the test split) > 1e-7; below this, a spread is rounding.
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Mean of n values; the spread is None where one value cannot show it."""
+
+    mean: float
+    std: float | None  # sample standard deviation, n - 1 below the root
+    n: int
+    half: float | None  # half of the 95 % interval of the mean: t(n - 1) * std / sqrt(n)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Mean of n paired differences, first minus second.
+
+    There is no interval for fewer than two pairs, nor where all differences are equal; p is two-sided, and None for
+    fewer than two pairs.
+    """
+
+    mean: float
+    std: float | None
+    n: int
+    half: float | None
+    p: float | None
+
+    @property
+    def beats(self) -> bool:
+        """Whether the whole interval lies above zero; without one, whether the exact test says so."""
+        return self.mean > 0 and self.p is not None and self.p < ALPHA
+
+
+def summary(values: Sequence[float]) -> Summary:
+    """Mean, sample standard deviation and Student's 95 % interval.
+
+    Raises:
+        ValueError: for no values at all.
+    """
+    n = len(values)
+    if n == 0:
+        raise ValueError("a mean needs at least one value, got none")
+    mean = math.fsum(values) / n
+    if n == 1:
+        return Summary(mean, None, 1, None)
+    std = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
+    return Summary(mean, std, n, _t_quantile(n - 1) * std / math.sqrt(n))
+
+
+def paired(first: Mapping[Key, float], second: Mapping[Key, float]) -> Difference | None:
+    """Difference over the keys that both have; None when they share no key."""
+    shared = [key for key in first if key in second]
+    if not shared:
+        return None
+    differences = [first[key] - second[key] for key in shared]
+    base = summary(differences)
+    half = None if base.std is None or base.std < _ROUNDING else base.half
+    return Difference(base.mean, base.std, base.n, half, _p_value(base))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjusted p values of Holm's step-down procedure (Holm 1979), in the order given."""
+    order = sorted(range(len(p_values)), key=p_values.__getitem__)
+    adjusted = [0.0] * len(p_values)
+    highest = 0.0
+    for position, index in enumerate(order):
+        highest = max(highest, min(1.0, (len(p_values) - position) * p_values[index]))
+        adjusted[index] = highest
+    return adjusted
+
+
+def ranks(rows: Sequence[Mapping[Key, float]], alpha: float = ALPHA) -> list[int]:
+    """Rank of each row by the rule at the top of this module; rows map a run to its accuracy."""
+    pairs = list(combinations(range(len(rows)), 2))
+    found = [paired(rows[i], rows[j]) for i, j in pairs]
+    # A pair that cannot be tested stays in the family with p = 1, so that the correction does not depend on luck.
+    adjusted = holm([1.0 if gap is None or gap.p is None else gap.p for gap in found])
+    better = [0] * len(rows)
+    for (i, j), gap, p in zip(pairs, found, adjusted, strict=True):
+        if gap is not None and p < alpha:
+            better[j if gap.mean > 0 else i] += 1
+    return [1 + count for count in better]
+
+
+def improvement_over_random(set_accuracy: float, random_accuracy: float) -> float:
+    """IOR, higher is better: accuracy of the set minus that of a random subset of the same size, same protocol."""
+    return set_accuracy - random_accuracy
+
+
+def hard_label_recovery(full_accuracy: float, set_accuracy: float) -> float:
+    """HLR, lower is better: accuracy of the whole training set minus that of the set, both with hard labels."""
+    return full_accuracy - set_accuracy
+
+
+def label_robust_score(ior: float, hlr: float, weight: float = 0.5) -> float:
+    """LRS of DD-Ranking (arXiv 2505.13300), from fractions: exp of w * IOR - (1 - w) * HLR, scaled so that 1 gives 1.
+
+    Raises:
+        ValueError: for values that are not fractions; the published code fed percentages in, which is out of range.
+    """
+    return _scaled(_weighted("IOR", ior, "-HLR", -hlr, weight))
+
+
+def augmentation_robust_score(ior_augmented: float, ior_plain: float, weight: float = 0.5) -> float:
+    """ARS of DD-Ranking (arXiv 2505.13300), from the IOR with and without augmentation, both fractions.
+
+    Raises:
+        ValueError: for values that are not fractions.
+    """
+    return _scaled(_weighted("IOR with augmentation", ior_augmented, "IOR without", ior_plain, weight))
+
+
+def _weighted(name: str, value: float, other_name: str, other: float, weight: float) -> float:
+    for label, number in ((name, value), (other_name, other)):
+        if not -1.0 <= number <= 1.0:
+            raise ValueError(f"{label} must be a fraction in [-1, 1], got {number}; divide points by 100")
+    if not 0.0 <= weight <= 1.0:
+        raise ValueError(f"weight must lie in [0, 1], got {weight}")
+    return weight * value + (1 - weight) * other
+
+
+def _scaled(alpha: float) -> float:
+    return (math.exp(alpha) - math.exp(-1)) / (math.e - math.exp(-1))
+
+
+def _t_quantile(freedom: int) -> float:
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, 0.5 + LEVEL / 2))
+
+
+def _p_value(base: Summary) -> float | None:
+    from scipy.special import stdtr
+
+    if base.std is None:
+        return None
+    if base.std < _ROUNDING:
+        return 1.0 if abs(base.mean) < _ROUNDING else 2.0 ** (1 - base.n)
+    t = base.mean / (base.std / math.sqrt(base.n))
+    return float(2 * stdtr(base.n - 1, -abs(t)))

@@ -1,0 +1,207 @@
+"""Which records make a row, which rows a table, and who is ranked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from condense.errors import BadInput
+from condense.evaluate.leaderboard import board, grid, words
+from condense.evaluate.leaderboard.board import Table
+from condense.evaluate.records import Cell, Record
+
+Make = Callable[..., Record]
+FAILED = Cell(
+    status="failed",
+    seeds=(1,),
+    accuracy=(0.5,),
+    failures={"0": "loss is not finite"},
+    reason="seed 0: loss is not finite",
+)
+NOT_OFFERED = Cell(status="n/a", reason="the set offers no hard labels")
+
+
+def only(records: list[Record]) -> Table:
+    (table,) = board.tables(records)
+    return table
+
+
+def test_distillation_seeds_of_one_configuration_are_one_row(record: Make) -> None:
+    table = only([record("dm", seed=seed, cells={"mlp": [0.4 + seed / 10, 0.42]}) for seed in (0, 1)])
+    (row,) = table.rows
+    assert row.seeds == (0, 1)
+    assert not row.one_set
+    assert row.scores["mlp"].runs == {(0, 0): 0.4, (0, 1): 0.42, (1, 0): 0.5, (1, 1): 0.42}
+
+
+def test_configurations_are_never_pooled_and_are_told_apart_by_name(record: Make) -> None:
+    table = only([record("dm", seed=seed, config={"lr": seed}, preset="cpu") for seed in (0, 1)])
+    assert len({row.name for row in table.rows}) == 2
+    assert all(row.name.startswith("DM (cpu ") and row.one_set for row in table.rows)
+    by_preset = only([record("dm", config={"lr": preset}, preset=preset) for preset in ("fast", "slow")])
+    assert sorted(row.name for row in by_preset.rows) == ["DM (fast)", "DM (slow)"]
+
+
+def test_tracks_data_sets_and_budgets_have_tables_of_their_own(record: Make) -> None:
+    made = [
+        record(protocol="soft-common", track="common-soft"),
+        record(protocol="hard-dsa"),
+        record(dataset="digits"),
+        record(budget={"ipc": 50}),
+        record(budget={"ipc": 2}),
+    ]
+    keys = [table.key.path for table in board.tables(made)]
+    assert keys == [
+        "hard-dsa-1/cifar10/ipc-2",
+        "hard-dsa-1/cifar10/ipc-10",
+        "hard-dsa-1/cifar10/ipc-50",
+        "hard-dsa-1/digits/ipc-10",
+        "soft-common-1/cifar10/ipc-10",
+    ]
+
+
+def test_records_of_two_judges_or_protocol_texts_are_not_set_side_by_side(record: Make) -> None:
+    with pytest.raises(BadInput, match=r"were judged with a different judge; judge one of them again"):
+        board.tables([record("dm"), record("dc", judge=2)])
+    with pytest.raises(BadInput, match="a different protocol"):
+        board.tables([record("dm"), record("dc", track="own")])
+
+
+def test_mean_and_rank_are_over_the_networks_that_every_row_was_judged_on(record: Make) -> None:
+    table = only(
+        [
+            record("dm", cells={"convnet-d3": [0.5, 0.51, 0.5], "vit": [0.1, 0.1, 0.1]}),
+            record("random", cells={"convnet-d3": [0.3, 0.31, 0.31]}),
+        ]
+    )
+    assert table.networks == ("convnet-d3", "vit")
+    assert table.panel == ("convnet-d3",)
+    assert [row.method for row in table.rows] == ["dm", "random"]
+    assert table.ranks == (1, 2)
+
+
+def test_rows_without_a_common_network_have_no_rank(record: Make) -> None:
+    table = only([record("dm", cells={"mlp": [0.5, 0.6]}), record("dc", cells={"vit": [0.5, 0.6]})])
+    assert table.panel == ()
+    assert table.ranks == (None, None)
+    assert "there is no mean and no rank" in grid.accuracy(table, []).caption
+
+
+@pytest.mark.parametrize(("cell", "status"), [(FAILED, "failed"), (NOT_OFFERED, "n/a")])
+def test_a_cell_without_a_number_takes_the_rank_and_leaves_a_footnote(record: Make, cell: Cell, status: str) -> None:
+    table = only(
+        [record("dm", cells={"mlp": [0.9, 0.9], "vit": cell}), record(cells={"mlp": [0.3, 0.3], "vit": [0.2, 0.2]})]
+    )
+    assert [row.method for row in table.rows] == ["random", "dm"]
+    assert table.ranks == (1, None)
+    shown = grid.accuracy(table, [])
+    vit = shown.rows[1][[column.title for column in shown.columns].index("vit")]
+    assert vit.text == status
+    assert cell.reason is not None
+    assert cell.reason in shown.notes[vit.notes[0] - 1]
+
+
+def test_one_failed_set_fails_the_row_on_that_network(record: Make) -> None:
+    table = only([record("dm", seed=0, cells={"mlp": [0.5]}), record("dm", seed=1, cells={"mlp": FAILED})])
+    score = table.rows[0].scores["mlp"]
+    assert score.status == "failed"
+    assert score.summary is None
+    assert score.reason == "set of seed 1: seed 0: loss is not finite"
+
+
+def test_the_whole_training_set_is_a_reference_without_a_rank(record: Make) -> None:
+    full = record("full", kind="full", budget={"fraction": 1.0}, cells={"convnet-d3": [0.8, 0.81]})
+    table = only([full, record("random")])
+    assert [row.method for row in table.rows] == ["random"]
+    assert [row.method for row in table.references] == ["full"]
+    assert not table.references[0].one_set
+    shown = grid.accuracy(table, [])
+    assert shown.rows[-1][0].text == "ref"
+    assert "judged under fraction-1" in " ".join(shown.notes)
+
+
+def test_full_data_alone_still_has_a_table(record: Make) -> None:
+    table = only([record("full", kind="full", budget={"fraction": 1.0})])
+    assert table.rows == ()
+    assert table.panel == ("convnet-d3",)
+
+
+def test_ior_and_hlr_come_from_random_and_full(record: Make) -> None:
+    table = only(
+        [
+            record("random", cells={"mlp": [0.30, 0.31]}),
+            record("dm", kind="synthetic", cells={"mlp": [0.50, 0.53]}),
+            record("full", kind="full", cells={"mlp": [0.8, 0.82]}),
+        ]
+    )
+    dm = table.rows[0]
+    gain = table.gain(dm)
+    assert gain is not None
+    assert gain.mean == pytest.approx(0.21)
+    assert table.recovery(dm) == pytest.approx(0.81 - 0.515)
+    shown = grid.robustness(table)
+    assert shown is not None
+    assert [cell.text for cell in shown.rows[0][2:5]] == [
+        "+21.0 ± 12.7 (2)",
+        "29.5",
+        "0.2512",
+    ]  # alpha = (0.21 - 0.295) / 2
+
+
+def test_hlr_needs_hard_labels_and_ars_needs_the_protocol_without_augmentation(record: Make) -> None:
+    made = [record("random", cells={"mlp": [0.3, 0.31]}), record("dm", cells={"mlp": [0.5, 0.5]})]
+    soft = only([record(one.set.method, protocol="soft-common", track="common-soft") for one in made])
+    assert soft.recovery(soft.rows[0]) is None
+    plain = only(
+        [
+            record("random", cells={"mlp": [0.2, 0.2]}, protocol="hard-plain"),
+            record("dm", cells={"mlp": [0.4, 0.4]}, protocol="hard-plain"),
+        ]
+    )
+    shown = grid.robustness(only(made), plain)
+    assert shown is not None
+    assert [cell.text for cell in shown.rows[0][3:]] == ["–", "–", "0.3618"]  # beta = (0.195 + 0.2) / 2
+
+
+def test_words_name_each_synthesising_method_that_does_not_beat_random(record: Make) -> None:
+    table = only(
+        [
+            record("random", cells={"mlp": [0.30, 0.32, 0.31]}),
+            record("dm", kind="synthetic", cells={"mlp": [0.50, 0.53, 0.51]}),
+            record("dc", kind="synthetic", cells={"mlp": [0.31, 0.31, 0.32]}),
+            record("mtt", kind="synthetic", cells={"vit": [0.4]}),
+            record("herding", cells={"mlp": [0.1, 0.1, 0.1]}),
+        ]
+    )
+    # No network is common to all rows, so nothing is compared; without `mtt` there is one.
+    assert all("shares no run" in sentence for sentence in words.against_random(table))
+    rest = only([one for row in table.rows if row.method != "mtt" for one in row.records])
+    assert words.against_random(rest) == [
+        "DM beats `random` outside the 95 % interval. This is one distillation seed: it speaks of the sets, not of the "
+        "methods.",
+        "DC does not beat `random` outside the 95 % interval: +0.3 ± 2.9 points over 3 paired runs.",
+    ]
+
+
+def test_words_admit_when_there_is_nothing_to_compare_with(record: Make) -> None:
+    assert words.against_random(only([record("random")])) == []
+    alone = only([record("dm", kind="synthetic")])
+    assert words.against_random(alone) == [
+        "No row of `random` here, so whether the methods beat random images is open."
+    ]
+    single = only([record("random", cells={"mlp": [0.3]}), record("dm", kind="synthetic", cells={"mlp": [0.5]})])
+    assert "share one run only (+20.0 points)" in words.against_random(single)[0]
+    same = only(
+        [record("random", cells={"mlp": [0.3, 0.4]}), record("dm", kind="synthetic", cells={"mlp": [0.5, 0.6]})]
+    )
+    assert "all 2 paired differences are +20.0 points" in words.against_random(same)[0]
+
+
+def test_two_distillation_seeds_make_it_a_claim_about_the_method(record: Make) -> None:
+    made = [
+        record(name, kind=kind, seed=seed, cells={"mlp": [base, base + base * 0.02 * (seed + 1)]})
+        for name, kind, base in (("random", "selection", 0.3), ("dm", "synthetic", 0.5))
+        for seed in (0, 1)
+    ]
+    assert words.against_random(only(made)) == ["DM beats `random` outside the 95 % interval."]

@@ -1,0 +1,113 @@
+"""Printed numbers: every one has a source, none comes from memory, and they stand beside the right rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from condense import methods
+from condense.data.facts import FACTS
+from condense.errors import DamagedFile
+from condense.evaluate.leaderboard import board, grid, markdown, reported
+from condense.evaluate.leaderboard.reported import Printed, Source
+from condense.evaluate.records import Record
+
+COMMITTED = Path(__file__).resolve().parents[2] / "results"
+ENTRIES = [(file.source, row) for file in reported.read(COMMITTED) for row in file.rows]
+
+
+def test_the_committed_numbers_are_there() -> None:
+    assert {source.short for source, _ in ENTRIES} == {"PAD", "AutoPalette", "CIM", "DC-BENCH"}
+    known = {(s.short, row.method, row.dataset): row.percent for s, row in ENTRIES}
+    assert known["PAD", "dm", "cifar10"]["ipc-10"] == (48.9, 0.6)
+    assert known["CIM", "datadam", "cifar10"]["ipc-10"] == (54.2, 0.8)
+
+
+@pytest.mark.parametrize(
+    ("source", "row"), ENTRIES, ids=lambda part: getattr(part, "short", getattr(part, "title", ""))
+)
+def test_every_number_has_a_source_that_can_be_looked_up(source: Source, row: Printed) -> None:
+    assert source.url.startswith("https://")
+    assert "Table" in source.where or "page" in source.where
+    everything = (source.model_dump_json() + row.model_dump_json()).lower()
+    assert not any(word in everything for word in ("memory", "unverified", "[m]", "[mem]"))
+
+
+@pytest.mark.parametrize("row", [row for _, row in ENTRIES], ids=lambda row: f"{row.method}-{row.dataset}")
+def test_every_number_is_about_a_known_data_set_and_fits_its_images(row: Printed) -> None:
+    facts = FACTS[row.dataset]
+    assert facts.shape is not None
+    assert row.network == {32: "convnet-d3", 64: "convnet-d4"}[facts.shape[1]]
+    assert (row.labels == "soft") == (row.protocols == ()), "numbers from soft labels may not stand beside hard ones"
+
+
+def test_configuration_fields_that_decide_exist_in_the_methods_that_are_built_in() -> None:
+    for _, row in ENTRIES:
+        if row.method in methods.names():
+            fields = methods.get(row.method).config_type.__dataclass_fields__
+            assert set(row.config) <= set(fields)
+
+
+def test_sources_that_print_the_same_method_agree_or_are_both_shown(record: Callable[..., Record]) -> None:
+    (table,) = board.tables([record("random", cells={"convnet-d3": [0.26, 0.27]})])
+    shown = grid.accuracy(table, reported.read(COMMITTED))
+    titles = [column.title for column in shown.columns]
+    number, source = (shown.rows[0][titles.index(name)] for name in ("reported", "source of reported"))
+    assert number.text == "26.0 ± 1.2; 31; 31.0 ± 0.5"
+    assert source.text == "AutoPalette (reprinted); DC-BENCH (reproduced); PAD (reprinted)"
+    assert any("https://arxiv.org/abs/2408.03360" in shown.notes[note - 1] for note in source.notes)
+
+
+@pytest.mark.parametrize(("augment", "expected"), [(True, "52.96; 52.1 ± 0.5"), (False, "44.9 ± 0.5; 50.99")])
+def test_one_method_in_two_settings_gets_the_number_of_its_setting(
+    record: Callable[..., Record], augment: bool, expected: str
+) -> None:
+    (table,) = board.tables([record("dc", kind="synthetic", config={"augment": augment})])
+    shown = grid.accuracy(table, reported.read(COMMITTED))
+    assert shown.rows[0][-2].text == expected
+
+
+def test_no_number_stands_beside_another_protocol_network_size_or_budget(record: Callable[..., Record]) -> None:
+    others = [{"protocol": "quick"}, {"dataset": "cifar10[0-4]"}, {"budget": {"ipc": 11}}, {"budget": {"total": 100}}]
+    for other in others:
+        (table,) = board.tables([record("dm", **other)])
+        assert reported.beside(reported.read(COMMITTED), table, table.rows[0]) == []
+
+
+def test_all_printed_numbers_are_listed_with_their_sources() -> None:
+    text = markdown.printed(reported.read(COMMITTED))
+    assert "| DM | cifar10 | convnet-d3 | hard | ipc-1 26.0 ± 0.8; ipc-10 48.9 ± 0.6; " in text
+    assert all(source.url in text for source, _ in ENTRIES)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"source": None}, "source"),
+        ({"source.url": ""}, "source.url"),
+        ({"rows.status": "memory"}, "rows.0.status"),
+        ({"rows.percent": {"ipc-1": [126.0, 0.1]}}, "accuracies are in percent"),
+        ({"rows": []}, "rows"),
+    ],
+)
+def test_a_file_that_is_not_as_it_should_be_is_named_with_its_field(
+    tmp_path: Path, change: dict[str, object], named: str
+) -> None:
+    document = json.loads((COMMITTED / "reported" / "cim.json").read_text())
+    for path, value in change.items():
+        head, _, tail = path.partition(".")
+        if not tail:
+            document[head] = value
+        elif head == "rows":
+            document["rows"][0][tail] = value
+        else:
+            document[head][tail] = value
+    target = tmp_path / "reported" / "wrong.json"
+    target.parent.mkdir()
+    target.write_text(json.dumps(document))
+    with pytest.raises(DamagedFile, match=r"wrong\.json") as error:
+        reported.read(tmp_path)
+    assert named in str(error.value)
