@@ -1,11 +1,7 @@
 """What is done to pixels before a network sees them, as a specification with a digest and an exact inverse.
 
-Three kinds: identity, normalise ((x - mean) / std per channel), and ZCA whitening fitted on the training split,
-
-    S = (X - mu)^T (X - mu) / (n - 1) = U diag(l) U^T,    W = U diag((l + epsilon)^(-1/2)) U^T,    z = (x - mu) W,
-
-with x in [0, 1], flattened to D = C*H*W (Krizhevsky, 2009, appendix A; epsilon = 0.1 as in the trajectory-matching
-papers, where it is large: only directions with l well above 0.1 are whitened).
+Three kinds: identity, normalise ((x - mean) / std per channel), and ZCA whitening (`condense.zca`) fitted on the
+training split, x -> (x - mu) W with x in [0, 1] and flattened to D = C*H*W.
 """
 
 from __future__ import annotations
@@ -21,14 +17,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from condense import files
+from condense import files, zca
 from condense.data import Split, cache
 from condense.errors import BadInput, DamagedFile
 from condense.identity import digest as digest_of
 
 Kind = Literal["identity", "normalise", "zca"]
 _MATRICES = ("mean", "unwhiten", "whiten")
-_CHUNK = 1024  # see `_moments`
 _NO_MATRICES = (
     "the ZCA matrices of this set are neither bundled nor in the cache; give the data set that it was distilled from, "
     "or have it exported with --self-contained"
@@ -76,10 +71,10 @@ class Preprocessing:
         x = images.to(torch.float32) / 255 if images.dtype == torch.uint8 else images
         self._check(x)
         if self.kind == "normalise":
-            mean, std = self._statistics(x)
+            mean, std = self._constant("mean", x), self._constant("std", x)
             return (x - mean) / std
         if self.kind == "zca":
-            mean, whiten = self._matrix("mean", x), self._matrix("whiten", x)
+            mean, whiten = self._constant("mean", x), self._constant("whiten", x)
             return ((x.flatten(1) - mean) @ whiten).unflatten(1, x.shape[1:])  # (B, D) -> (B, C, H, W)
         return x
 
@@ -87,10 +82,10 @@ class Preprocessing:
         """What `forward` maps to x, in units of [0, 1] and not clamped; differentiable."""
         self._check(x)
         if self.kind == "normalise":
-            mean, std = self._statistics(x)
+            mean, std = self._constant("mean", x), self._constant("std", x)
             return x * std + mean
         if self.kind == "zca":
-            mean, unwhiten = self._matrix("mean", x), self._matrix("unwhiten", x)
+            mean, unwhiten = self._constant("mean", x), self._constant("unwhiten", x)
             return (x.flatten(1) @ unwhiten + mean).unflatten(1, x.shape[1:])  # (B, D) -> (B, C, H, W)
         return x
 
@@ -119,21 +114,22 @@ class Preprocessing:
         if self.kind == "zca" and tuple(x.shape[1:]) != self.shape:
             raise BadInput(f"this ZCA was fitted on images {self.shape}, got {tuple(x.shape[1:])}; fit it on this data")
 
-    def _statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return x.new_tensor(self.mean).view(-1, 1, 1), x.new_tensor(self.std).view(-1, 1, 1)
-
-    def _matrix(self, name: str, x: Tensor) -> Tensor:
-        # The last conversion is kept: judging calls this for every batch with one type and device.
-        kept: dict[tuple[str, torch.dtype, torch.device], Tensor] = self._converted
+    def _constant(self, name: str, x: Tensor) -> Tensor:
+        # Kept, since judging asks for every batch; never as an inference tensor, which distilling could not use.
         key = (name, x.dtype, x.device)
-        if key not in kept:
-            if name not in self.matrices:
-                raise BadInput(_NO_MATRICES)
-            kept[key] = self.matrices[name].to(device=x.device, dtype=x.dtype)
-        return kept[key]
+        if key not in self._constants:
+            with torch.inference_mode(False):
+                if self.kind == "normalise":
+                    values = torch.tensor(self.mean if name == "mean" else self.std, dtype=torch.float64).view(-1, 1, 1)
+                elif name in self.matrices:
+                    values = self.matrices[name]
+                else:
+                    raise BadInput(_NO_MATRICES)
+                self._constants[key] = values.to(device=x.device, dtype=x.dtype)
+        return self._constants[key]
 
     @cached_property
-    def _converted(self) -> dict[tuple[str, torch.dtype, torch.device], Tensor]:
+    def _constants(self) -> dict[tuple[str, torch.dtype, torch.device], Tensor]:
         return {}
 
 
@@ -151,7 +147,7 @@ def normalise(mean: tuple[float, ...], std: tuple[float, ...]) -> Preprocessing:
     means, stds = tuple(float(value) for value in mean), tuple(float(value) for value in std)
     if len(means) != len(stds) or not means:
         raise BadInput(f"give one mean and one deviation for each channel, got {len(means)} and {len(stds)}")
-    if not all(torch.isfinite(torch.tensor(means + stds)).tolist()) or min(stds) <= 0:
+    if not all(map(math.isfinite, means + stds)) or min(stds) <= 0:
         raise BadInput(f"means must be finite and deviations positive, got {means} and {stds}; use 1 to leave a scale")
     return Preprocessing("normalise", mean=means, std=stds)
 
@@ -179,7 +175,7 @@ def fit(
     with files.lock(path):
         matrices = _cached(wanted, path)
         if matrices is None:
-            matrices = _zca_matrices(train, float(epsilon))
+            matrices = zca.matrices(*zca.moments(train), float(epsilon))
             files.write_tensors(path, matrices)
     return replace(wanted, matrices=matrices)
 
@@ -190,7 +186,7 @@ def from_spec(spec: Mapping[str, Any], matrices: Mapping[str, Tensor] | None = N
     Raises:
         BadInput: for a specification that is none, or matrices that are missing or of another shape.
     """
-    wanted = _parsed(spec)
+    wanted = without_matrices(spec)
     if wanted.kind != "zca":
         return wanted
     problem = _misfit(wanted, matrices or {})
@@ -211,7 +207,7 @@ def resolve(
     Raises:
         BadInput: when a ZCA has none of the three, or `train` is not the split that it was fitted on.
     """
-    wanted = _parsed(spec)
+    wanted = without_matrices(spec)
     if bundled or wanted.kind != "zca":
         return from_spec(spec, bundled)
     matrices = _cached(wanted, _path(wanted, cache_dir))
@@ -227,8 +223,12 @@ def resolve(
     return fit("zca", train, epsilon=wanted.epsilon, cache_dir=cache_dir)
 
 
-def _parsed(spec: Mapping[str, Any]) -> Preprocessing:
-    """The preprocessing of a specification; of a ZCA without its matrices."""
+def without_matrices(spec: Mapping[str, Any]) -> Preprocessing:
+    """The preprocessing of a specification; a ZCA can then be described, while `forward` and `inverse` raise BadInput.
+
+    Raises:
+        BadInput: for a specification that is none.
+    """
     try:
         kind = spec["kind"]
         if kind == "identity":
@@ -240,15 +240,11 @@ def _parsed(spec: Mapping[str, Any]) -> Preprocessing:
             return Preprocessing(
                 "zca", epsilon=float(spec["epsilon"]), shape=shape, fingerprint=str(spec["fingerprint"])
             )
-    except (KeyError, TypeError) as error:
+    except BadInput:
+        raise
+    except (KeyError, TypeError, ValueError) as error:
         raise BadInput(f"not the specification of a preprocessing: {dict(spec)!r} ({error!r})") from error
     raise BadInput(f"unknown preprocessing {kind!r}; use identity, normalise or zca")
-
-
-def without_matrices(spec: Mapping[str, Any]) -> Preprocessing:
-    """A ZCA whose matrices are not at hand: enough to describe a set; `forward` and `inverse` raise BadInput."""
-    shape = tuple(int(size) for size in spec["shape"])
-    return Preprocessing("zca", (), (), float(spec["epsilon"]), shape, str(spec["fingerprint"]))
 
 
 def _path(wanted: Preprocessing, cache_dir: str | os.PathLike[str] | None) -> Path:
@@ -266,7 +262,7 @@ def _cached(wanted: Preprocessing, path: Path) -> dict[str, Tensor] | None:
 
 
 def _misfit(wanted: Preprocessing, matrices: Mapping[str, Tensor]) -> str:
-    size = int(torch.tensor(wanted.shape).prod())
+    size = math.prod(wanted.shape)
     expected = {"mean": (size,), "unwhiten": (size, size), "whiten": (size, size)}
     if set(matrices) != set(expected):
         return f"expected {', '.join(_MATRICES)}, got {', '.join(sorted(matrices)) or 'none'}"
@@ -274,35 +270,3 @@ def _misfit(wanted: Preprocessing, matrices: Mapping[str, Tensor]) -> str:
         if tuple(matrices[name].shape) != shape:
             return f"{name} should be {shape}, is {tuple(matrices[name].shape)}"
     return ""
-
-
-def _zca_matrices(train: Split, epsilon: float) -> dict[str, Tensor]:
-    mean, covariance = _moments(train)
-    values, vectors = torch.linalg.eigh(covariance)  # ascending (D,), columns of (D, D)
-    values = values.clamp_min(0)  # rounding may leave a singular covariance slightly below
-    root = (values + epsilon).sqrt()
-    return {
-        "mean": mean,
-        "whiten": (vectors / root) @ vectors.T,
-        "unwhiten": (vectors * root) @ vectors.T,
-    }
-
-
-def _moments(train: Split) -> tuple[Tensor, Tensor]:
-    """Mean (D,) and covariance (D, D) of the training images in units of [0, 1], float64 on the CPU.
-
-    Levels are shifted to [-128, 127], so that a sum of 1,024 products stays below 2^24 and is exact in float32, at
-    twice the speed of float64; the sums over chunks are exact in float64. The result is therefore the same on every
-    machine, for any number of threads, and no copy of the split is made.
-    """
-    size = int(torch.tensor(train.shape).prod())
-    products = torch.zeros(size, size, dtype=torch.float64)
-    sums = torch.zeros(size, dtype=torch.float64)
-    for start in range(0, len(train), _CHUNK):
-        images = train.take(torch.arange(start, min(start + _CHUNK, len(train))))
-        levels = images.flatten(1).to(torch.float32) - 128  # (B, D)
-        products += (levels.T @ levels).cpu()
-        sums += levels.sum(0).cpu()
-    count = len(train)
-    covariance = (count * products - torch.outer(sums, sums)) / (count * (count - 1)) / 255**2
-    return (sums / count + 128) / 255, covariance

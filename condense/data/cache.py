@@ -11,8 +11,7 @@ import io
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -22,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from condense import files
+from condense.data.announce import announced
 from condense.data.decode import Form, chunks
 from condense.data.fingerprint import Fingerprint
 from condense.data.pixels import ArrayPixels
@@ -109,13 +109,19 @@ def verify(folder: Path) -> list[str]:
     ]
 
 
+def remove(folder: Path) -> None:
+    """Deletes an entry; it is decoded anew when it is next asked for."""
+    with files.lock(folder):
+        files.remove_tree(folder)
+
+
 def _write(staging: Path, place: Entry, contents: Contents, form: Form) -> None:
     parts = {"train": contents.train, "test": contents.test}
     total = sum(len(part.labels) for part in parts.values())
     statistics = ChannelStatistics(form.shape[0])
     fingerprints = {}
     resized = False
-    with _progress(place.name, total) as advance:
+    with announced(f"decoding {place.name} once", total) as advance:
         for name, part in parts.items():
             mark = Fingerprint(part.labels, contents.classes, form.shape)
             path = staging / f"{name}.npy"
@@ -190,27 +196,3 @@ def _mapped(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     if images.shape != shape or images.dtype != np.uint8:
         raise DamagedFile(path, f"an array of {images.shape} where {shape} was written")
     return cast("NDArray[np.uint8]", np.asarray(images))
-
-
-@contextmanager
-def _progress(name: str, total: int) -> Iterator[Any]:
-    """One line on stderr: rewritten on a terminal, written once elsewhere."""
-    live = sys.stderr.isatty()
-    done = 0
-    shown = -1
-
-    def advance(count: int) -> None:
-        nonlocal done, shown
-        done += count
-        percent = 100 * done // total
-        if live and percent != shown:
-            shown = percent
-            print(f"\rcondense: decoding {name} once, {percent} %", end="", file=sys.stderr, flush=True)
-
-    if not live:
-        print(f"condense: decoding {name} once, {total} images", file=sys.stderr)
-    try:
-        yield advance
-    finally:
-        if live:
-            print(file=sys.stderr)

@@ -76,7 +76,7 @@ def load(
 
 
 def known(data_dir: str | os.PathLike[str] | None = None) -> list[DatasetInfo]:
-    """The data sets known by name, and the folders of the data directory."""
+    """The data sets known by name, and where each is or how to get it."""
     folder = locate.folder(data_dir)
     infos = []
     for name, facts in FACTS.items():

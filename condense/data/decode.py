@@ -87,7 +87,7 @@ class DecodedPixels:
         with ThreadPoolExecutor(_THREADS) as pool:
             images = torch.from_numpy(_decode(self.part, unique, self.form, pool).images)
         place = {row: position for position, row in enumerate(unique)}
-        return images[[place[row] for row in rows]].to(self.device)
+        return images[torch.tensor([place[row] for row in rows], dtype=torch.int64)].to(self.device)
 
     def to(self, device: torch.device) -> Pixels:
         return replace(self, device=device)

@@ -77,16 +77,18 @@ def find(name: str, data_dir: Path | None, cache: Path) -> Place:
     if name == "digits":
         # Never taken from the data directory: a benchmark's `digits` must mean one thing.
         return Place("scikit-learn", True, "", digits.source)
-    for place in (data_dir / name if data_dir else None, _STANDARD.get(name)):
-        if place is not None and place.is_dir():
-            return Place(str(place), True, "", partial(layouts.source, place, name))
     downloads = cache / "downloads"
+    if name in torchvision.SETS:
+        for root in (data_dir / name, data_dir, downloads) if data_dir else (downloads,):
+            if torchvision.present(name, root):
+                return Place(f"torchvision files in {root}", True, "", partial(torchvision.source, name, root))
+    for place in (data_dir / name if data_dir else None, _STANDARD.get(name)):
+        if place is not None and place.exists():
+            how = "" if place.is_dir() else f"{place} is a file; replace it by a folder with the data set"
+            return Place(str(place), place.is_dir(), how, partial(layouts.source, place, name))
     if name not in torchvision.SETS:
         how = f"{_BY_HAND[name]} ({FACTS[name].homepage}) as folder {name} of the data directory (CONDENSE_DATA)"
         return Place("data directory", False, how, None)
-    for root in (data_dir, downloads):
-        if root is not None and torchvision.present(name, root):
-            return Place(f"torchvision files in {root}", True, "", partial(torchvision.source, name, root))
     if os.environ.get("CONDENSE_DOWNLOAD") == "1":
         how = "torchvision downloads it at the first use"
         return Place("torchvision", False, how, partial(torchvision.download, name, downloads))

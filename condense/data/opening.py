@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from condense import files
 from condense.data import cache
+from condense.data.announce import announced
 from condense.data.decode import DecodedPixels, Form, chunks, form_of
 from condense.data.fingerprint import Fingerprint
 from condense.data.names import Request, class_indices
@@ -18,7 +20,7 @@ from condense.data.pixels import ArrayPixels
 from condense.data.sources import Contents, Part, Source, content
 from condense.data.statistics import Channels, ChannelStatistics
 from condense.data.stored import Stored, StoredPart
-from condense.errors import DamagedFile
+from condense.errors import BadInput, DamagedFile
 
 LIMIT_BYTES = 4 << 30  # a larger set, decoded, is not kept on disk a second time
 _SAMPLE = 10_000  # images that statistics of such a set are computed on
@@ -31,12 +33,12 @@ def stored(source: Source, request: Request, root: Path) -> tuple[Stored, tuple[
     all classes are stored once and every subset shares them. `Stored.classes` tells which of the two it was.
     """
     if source.key is None:
-        contents = source.read()
+        contents = _read(source)
         return _in_memory(contents, form_of(contents, request.size)), contents.classes
     place = cache.entry(root, source.name, {"source": dict(source.key), "size": request.size})
     if (found := _found(place)) is not None:
         return found, found.classes
-    contents = source.read()
+    contents = _read(source)
     form = form_of(contents, request.size)
     if _decoded_bytes(contents, form) < LIMIT_BYTES:
         return place.build(contents, form), contents.classes
@@ -63,6 +65,16 @@ def rows_of(labels: NDArray[np.int64], classes: Sequence[int]) -> tuple[NDArray[
     """(indices of the images of some classes, their labels as 0, 1, ... in the order of `classes`)."""
     rows = np.flatnonzero(np.isin(labels, classes))
     return rows, np.searchsorted(classes, labels[rows]).astype(np.int64)
+
+
+def _read(source: Source) -> Contents:
+    contents = source.read()
+    for split, part in (("training", contents.train), ("test", contents.test)):
+        if not len(part.labels):
+            raise BadInput(
+                f"{source.name}: the {split} split is empty; a data set needs images to learn from and to test on"
+            )
+    return contents
 
 
 def _found(place: cache.Entry) -> Stored | None:
@@ -94,25 +106,35 @@ def _in_memory(contents: Contents, form: Form) -> Stored:
 
 def _on_demand(contents: Contents, form: Form, place: cache.Entry) -> Stored:
     """Fingerprints over the encoded images and statistics of a sample, found once and kept in a small file."""
+    parts = (contents.train, contents.test)
     index = place.folder.with_suffix(".json")
-    if not index.is_file():
-        with files.lock(index):
-            if not index.is_file():
-                mean, std = _sampled_statistics(contents.train, form)
-                marks = [_encoded_fingerprint(part, contents.classes, form) for part in (contents.train, contents.test)]
-                files.write_json(index, {"mean": mean, "std": std, "fingerprints": marks})
-    facts = files.read_json(index)
-    train, test = (
-        StoredPart(DecodedPixels(part, form, torch.device("cpu")), torch.from_numpy(part.labels), mark)
-        for part, mark in zip((contents.train, contents.test), facts["fingerprints"], strict=True)
-    )
-    return Stored(train, test, contents.classes, tuple(facts["mean"]), tuple(facts["std"]), form.fit)
+    with files.lock(index):
+        facts = _index(index)
+        if facts is None:
+            mean, std = _sampled_statistics(contents.train, form)
+            with announced(f"reading {place.name} once", sum(len(part.labels) for part in parts)) as advance:
+                marks = [_encoded_fingerprint(part, contents.classes, form, advance) for part in parts]
+            facts = {"mean": mean, "std": std, "fingerprints": marks}
+            files.write_json(index, facts)
+    found = []
+    for part, mark in zip(parts, facts["fingerprints"], strict=True):
+        pixels = DecodedPixels(part, form, torch.device("cpu"))
+        found.append(StoredPart(pixels, torch.from_numpy(part.labels), mark))
+    return Stored(found[0], found[1], contents.classes, tuple(facts["mean"]), tuple(facts["std"]), form.fit)
 
 
-def _encoded_fingerprint(part: Part, classes: Sequence[str], form: Form) -> str:
+def _index(path: Path) -> dict[str, Any] | None:
+    try:
+        return dict(files.read_json(path)) if path.is_file() else None
+    except DamagedFile:
+        return None  # it is found again from the images
+
+
+def _encoded_fingerprint(part: Part, classes: Sequence[str], form: Form, advance: Callable[[int], None]) -> str:
     mark = Fingerprint(part.labels, classes, form.shape, of="encoded images")
     for row in range(len(part.labels)):
         mark.update_encoded(content(part.fetch([row])[0], part.describe(row)))
+        advance(1)
     return mark.hexdigest()
 
 

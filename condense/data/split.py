@@ -115,7 +115,7 @@ class Split:
 
     def to(self, device: torch.device | str) -> Split:
         """The same split with its images on `device`; an array is moved at once, on-demand images batch by batch."""
-        target = torch.device(device)
+        target = torch.empty(0, device=device).device  # "cuda" names the current device, "cuda:0" one of them
         return self if target == self.device else replace(self, pixels=self.pixels.to(target))
 
     def subset(self, indices: Indices) -> Split:
