@@ -203,10 +203,7 @@ def _source(distilled: DistilledSet) -> str:
 
 
 def _results(results: Sequence[Result]) -> str:
-    rows = [
-        (r.protocol, r.network, f"{100 * r.accuracy:.1f}", _interval(r), str(r.runs))
-        for r in results
-    ]
+    rows = [(r.protocol, r.network, f"{100 * r.accuracy:.1f}", _interval(r), str(r.runs)) for r in results]
     return _table("## Results", ("protocol", "network", "accuracy %", "95 % interval", "runs"), rows, "-")
 
 

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
@@ -17,11 +18,11 @@ from condense.distilled.labels import HardLabels, Labels
 from condense.distilled.views import Offers, PlainView, SelectionView, Stored, TrainingView, View
 from condense.errors import BadInput
 from condense.identity import canonical, digest
+from condense.preprocessing import Preprocessing, resolve
 
 if TYPE_CHECKING:
     from condense.data import Split
     from condense.distilled.dataset import TorchDataset
-    from condense.preprocessing import Preprocessing
 
 IMAGE_DTYPES = (torch.uint8, torch.float16, torch.float32, torch.float64)  # those that numpy can read back
 _CHUNK = 4096  # rows looked at together, so that checks and hashes of a large set stay small
@@ -166,8 +167,10 @@ class DistilledSet:
         """The images that the set stands for, made lazily."""
         return views.expand(self.stored, self.extras, self.expansion)
 
-    def bind(self, train: Split) -> Self:
+    def bind(self, train: Split, *, cache_dir: Path | None = None) -> Self:
         """The same set with the training split at hand, which a selection needs to gather images.
+
+        Whitening matrices that were neither bundled nor in the cache are fitted on it.
 
         Raises:
             BadInput: when it is not the split that the selection was made from.
@@ -177,7 +180,10 @@ class DistilledSet:
                 f"the selection was made from a split with fingerprint {self.source.fingerprint[:12]}, "
                 f"got {train.fingerprint[:12]}; load the data set that it was made from"
             )
-        return replace(self, bound=train)
+        preprocessing = self.preprocessing
+        if preprocessing.kind == "zca" and not preprocessing.matrices:
+            preprocessing = resolve(preprocessing.spec(), train=train, cache_dir=cache_dir)
+        return replace(self, bound=train, preprocessing=preprocessing)
 
     def to(self, device: torch.device | str) -> Self:
         """The same set with images, labels, extras and preprocessing on a device."""

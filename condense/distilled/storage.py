@@ -20,7 +20,7 @@ from condense import files, preprocessing
 from condense.distilled import labels as label_kinds
 from condense.distilled import schema
 from condense.distilled.container import DistilledSet, Selection
-from condense.errors import CondenseError, DamagedFile
+from condense.errors import BadInput, CondenseError, DamagedFile
 
 if TYPE_CHECKING:
     from condense.data import Split
@@ -73,7 +73,8 @@ def load(
 
     Args:
         verify: compare every file with its recorded hash first.
-        train: the training split, to bind a selection and to refit whitening matrices that are not at hand.
+        train: the training split, to bind a selection and to refit whitening matrices that are not at hand. Without
+            it both wait for `bind`.
 
     Raises:
         BadInput: when the folder is not a set, or a newer version wrote it, or `train` is another split.
@@ -89,7 +90,7 @@ def load(
         loaded = _assemble(folder, described, tensors, train, cache_dir)
     except KeyError as error:
         raise DamagedFile(folder, f"an entry named {error} is missing") from error
-    return loaded if train is None else loaded.bind(train)
+    return loaded if train is None else loaded.bind(train, cache_dir=cache_dir)
 
 
 def verify(directory: str | Path) -> list[str]:
@@ -153,12 +154,24 @@ def _assemble(
         source=source,
         labels=label_kinds.restore(described.labels, tensors, folder / LABELS),
         classes=described.classes,
-        preprocessing=preprocessing.resolve(described.preprocessing, bundled=bundled, train=train, cache_dir=cache_dir),
+        preprocessing=_preprocessing(described.preprocessing, bundled, train, cache_dir),
         step_size=float(tensors["lr"]) if "lr" in tensors else None,
         extras={name.removeprefix("extra."): value for name, value in tensors.items() if name.startswith("extra.")},
         expansion=described.expansion,
         provenance=described.provenance,
     )
+
+
+def _preprocessing(
+    spec: dict[str, Any], bundled: dict[str, Any] | None, train: Split | None, cache_dir: Path | None
+) -> preprocessing.Preprocessing:
+    try:
+        return preprocessing.resolve(spec, bundled=bundled, train=train, cache_dir=cache_dir)
+    except BadInput:
+        if spec["kind"] != "zca" or bundled or train is not None:
+            raise
+        # Much of what one does with a set needs no matrices; what does, says so until `bind(train)`.
+        return preprocessing.without_matrices(spec)
 
 
 def _files_of(folder: Path) -> list[Path]:

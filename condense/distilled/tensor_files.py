@@ -77,4 +77,5 @@ def _load(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises a dozen types for a file that is not what it expects
-        raise DamagedFile(path, f"cannot be read as tensors alone: {str(error).splitlines()[0]}") from error
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise DamagedFile(path, f"cannot be read as tensors alone: {reason}") from error

@@ -69,7 +69,7 @@ def _load(path: Path) -> dict[str, np.ndarray]:
     if path.is_dir():
         raise BadInput(f"{path} is a folder where an .npz file was expected")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as archive:
             return dict(archive)
     except (ValueError, TypeError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise DamagedFile(path, f"cannot be read as an .npz file without pickle: {error}") from error

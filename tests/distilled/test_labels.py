@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from condense import networks
+from condense.distilled import HardLabels, Labels, ReplayedLabels, Representations, SoftLabels, TeacherLabels
+from condense.distilled.labels import register, restore
+from condense.errors import BadInput, UnknownName
+
+PICK = torch.tensor([2, 0, 2])
+
+
+def test_every_kind_answers_the_protocol(labels: Labels) -> None:
+    assert isinstance(labels, Labels)
+    assert labels.spec()["kind"] == labels.kind
+    batch = labels.view(0, 0, PICK)
+    assert batch.target is None or len(batch.target) == len(batch.indices)
+
+
+def test_bytes_are_those_of_all_stored_tensors(labels: Labels) -> None:
+    stored = [labels.tensors(), *(tensors for _, tensors in labels.files())]
+    assert labels.nbytes() == sum(t.numel() * t.element_size() for tensors in stored for t in tensors.values())
+    assert labels.nbytes() > 0
+
+
+def test_hard_labels_hand_out_classes_of_the_images_asked_for() -> None:
+    batch = HardLabels(torch.tensor([5, 6, 7], dtype=torch.int32)).view(4, 1, PICK)
+    assert batch.target is not None
+    assert batch.target.tolist() == [7, 5, 7]
+    assert batch.target.dtype == torch.int64
+    assert batch.form == "hard"
+    assert torch.equal(batch.indices, PICK)
+
+
+def test_logits_divided_by_their_temperature_have_the_distribution_meant_as_softmax() -> None:
+    values = torch.tensor([[0.0, 2.0], [1.0, 1.0], [4.0, 0.0]])
+    batch = SoftLabels(values, "logits", temperature=2.0).view(0, 0, PICK)
+    assert batch.target is not None
+    assert batch.form == "logits"
+    # softmax of (2, 0) is 1 / (1 + e^-2).
+    torch.testing.assert_close(batch.target[0].softmax(0)[0], 1 / (1 + torch.tensor(-2.0).exp()))
+
+
+def test_half_precision_labels_are_handed_out_in_single_precision() -> None:
+    rows = torch.tensor([[0.25, 0.75]] * 3).half()
+    assert SoftLabels(rows).view(0, 0, PICK).target.dtype == torch.float32  # type: ignore[union-attr]
+    assert Representations(rows).view(0, 0, PICK).target.dtype == torch.float32  # type: ignore[union-attr]
+    assert Representations(rows.double()).view(0, 0, PICK).target.dtype == torch.float64  # type: ignore[union-attr]
+
+
+def test_the_hard_label_of_a_distribution_is_its_most_likely_class() -> None:
+    assert SoftLabels(torch.tensor([[0.2, 0.8], [0.9, 0.1]])).hard().tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (torch.tensor([0.0, 1.0]), "vector of whole numbers"),
+        (torch.eye(3).long(), "use SoftLabels"),
+        (torch.tensor([True, False]), "vector of whole numbers"),
+        (torch.tensor([0, 3]), r"must lie in \[0, 3\), found 0 to 3"),
+        (torch.tensor([-1, 2]), "found -1 to 2"),
+    ],
+)
+def test_labels_that_are_no_classes_are_refused(values: torch.Tensor, message: str) -> None:
+    with pytest.raises(BadInput, match=message):
+        HardLabels(values, 3)
+
+
+@pytest.mark.parametrize(
+    ("values", "form", "temperature", "message"),
+    [
+        (torch.tensor([[2.0, -1.0]]), "probabilities", 1.0, 'form="logits"'),
+        (torch.tensor([[0.5, 0.6]]), "probabilities", 1.0, "add up to 1"),
+        (torch.tensor([[1, 0]]), "probabilities", 1.0, "floating-point matrix"),
+        (torch.tensor([0.5]), "probabilities", 1.0, "row per image"),
+        (torch.tensor([[float("nan"), 0.0]]), "logits", 1.0, "not finite"),
+        (torch.tensor([[1.0, 0.0]]), "odds", 1.0, "got 'odds'"),
+        (torch.tensor([[1.0, 0.0]]), "logits", 0.0, "temperature"),
+    ],
+)
+def test_soft_labels_that_are_not_what_they_say_are_refused(
+    values: torch.Tensor, form: str, temperature: float, message: str
+) -> None:
+    with pytest.raises(BadInput, match=message):
+        SoftLabels(values, form, temperature)  # type: ignore[arg-type]
+
+
+def test_replayed_labels_dictate_indices_and_views_and_go_round(replayed: ReplayedLabels) -> None:
+    stored = replayed.shards.read(1)
+    batch = replayed.view(4, 1, PICK)  # epoch 4 of 3 is epoch 1 again
+    assert torch.equal(batch.indices, stored["indices"][4:8])
+    assert torch.equal(batch.crop, stored["crop"][4:8])  # type: ignore[arg-type]
+    assert torch.equal(batch.flip, stored["flip"][4:8])  # type: ignore[arg-type]
+    assert torch.equal(batch.norm_group, stored["norm_group"][4:8])  # type: ignore[arg-type]
+    torch.testing.assert_close(batch.target, stored["target"][4:8].float() / 20.0)
+    assert batch.mix is not None
+    assert torch.equal(batch.mix.partner, stored["partner"][4:8])
+    assert batch.mix.weight == stored["mix_weight"][1]
+    assert torch.equal(batch.mix.box, stored["mix_box"][1])  # type: ignore[arg-type]
+
+
+def test_the_last_step_of_a_replayed_epoch_may_be_short_and_a_box_without_area_is_no_box(
+    replayed: ReplayedLabels,
+) -> None:
+    assert replayed.steps(0) == 3
+    batch = replayed.view(0, 2, PICK)
+    assert len(batch.indices) == 2
+    assert batch.mix is not None
+    assert batch.mix.box is None
+    with pytest.raises(BadInput, match="has 3 steps, step 3 was asked"):
+        replayed.view(0, 3, PICK)
+
+
+def test_a_replayed_epoch_is_read_once_for_all_its_steps(replayed: ReplayedLabels) -> None:
+    reads: list[int] = []
+
+    class Counting:
+        def __len__(self) -> int:
+            return 3
+
+        def read(self, index: int) -> dict[str, torch.Tensor]:
+            reads.append(index)
+            return dict(replayed.shards.read(index))
+
+    counted = ReplayedLabels(Counting(), batch=4)
+    for step in range(3):
+        counted.view(1, step, PICK)
+    assert reads == [0, 1]  # epoch 0 is read to check the store
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"target": None}, "lacks target"),
+        ({"colour": torch.zeros(10)}, "holds colour"),
+        ({"partner": None}, "only a part of partner"),
+        ({"crop": torch.zeros(9, 4)}, "9 rows of crop, expected 10"),
+        ({"mix_weight": torch.zeros(10)}, "10 rows of mix_weight, expected 3"),
+        ({"target": torch.zeros(10, dtype=torch.int64)}, "floating-point row"),
+    ],
+)
+def test_a_replayed_epoch_whose_fields_do_not_fit_is_refused(
+    replayed: ReplayedLabels, change: dict[str, torch.Tensor | None], message: str
+) -> None:
+    fields = {**replayed.shards.read(0), **change}
+    broken = {name: value for name, value in fields.items() if value is not None}
+    with pytest.raises(BadInput, match=f"epoch 0 of the replayed labels .*{message}"):
+        ReplayedLabels([broken], batch=4)
+
+
+def test_replayed_labels_need_an_epoch() -> None:
+    with pytest.raises(BadInput, match="at least one epoch"):
+        ReplayedLabels([], batch=4)
+
+
+def test_a_teacher_answers_with_its_network_at_its_temperature(teacher: TeacherLabels) -> None:
+    images = torch.randn(4, *teacher.shape, generator=torch.Generator().manual_seed(1))
+    network = networks.build(teacher.network, teacher.shape, teacher.n_classes, torch.Generator().manual_seed(9))
+    network.load_state_dict(dict(teacher.state))
+    expected = (network.eval()(images) / 3.0).softmax(1)
+    torch.testing.assert_close(teacher.targets_for(images), expected.detach())
+    assert not teacher.targets_for(images).requires_grad
+    assert teacher.view(0, 0, PICK).form == "teacher"
+
+
+def test_a_teacher_whose_state_does_not_fit_is_refused(teacher: TeacherLabels) -> None:
+    with pytest.raises(BadInput, match="does not fit 'convnet-d1:width=4'"):
+        TeacherLabels(teacher.network, dict(list(teacher.state.items())[:-1]), teacher.shape, teacher.n_classes)
+
+
+def test_labels_without_a_class_per_image_say_so(replayed: ReplayedLabels, teacher: TeacherLabels) -> None:
+    for labels in (replayed, teacher, Representations(torch.zeros(2, 3))):
+        with pytest.raises(BadInput, match="protocol"):
+            labels.hard()
+
+
+def test_an_unknown_kind_names_the_nearest(tmp_path: object) -> None:
+    with pytest.raises(UnknownName, match="unknown label kind 'hart'; did you mean hard"):
+        restore({"kind": "hart"}, {}, tmp_path)  # type: ignore[arg-type]
+
+
+def test_a_kind_cannot_be_taken_twice() -> None:
+    with pytest.raises(BadInput, match="'hard' is taken"):
+        register("hard", lambda spec, tensors, folder: HardLabels(tensors["x"]))
