@@ -34,6 +34,10 @@ _live: set[Path] = set()  # temporaries that this process is writing now
 _swept: set[Path] = set()  # folders that this process has looked through
 
 
+class InUse(BadInput):
+    """A place that another process works in now."""
+
+
 # ------------------------------------------------------------------------------------------ primitive operations
 
 
@@ -298,7 +302,7 @@ def lock(path: PathLike, timeout: float | None = None) -> Iterator[None]:
         timeout: seconds to wait, 0 for not at all, None for as long as it takes.
 
     Raises:
-        BadInput: when another process still holds it after `timeout`.
+        InUse: when another process still holds it after `timeout`.
     """
     from filelock import FileLock, Timeout
 
@@ -309,7 +313,7 @@ def lock(path: PathLike, timeout: float | None = None) -> Iterator[None]:
     try:
         held.acquire(timeout=-1 if timeout is None else timeout)
     except Timeout:
-        raise BadInput(f"{path} is in use by another process; wait until that ends, or choose another place") from None
+        raise InUse(f"{path} is in use by another process; wait until that ends, or choose another place") from None
     try:
         yield
     finally:

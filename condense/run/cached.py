@@ -1,0 +1,76 @@
+"""Building a cached value: one process builds, the others wait; the builder resumes after an interruption."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from condense import files
+from condense.errors import BadInput, DamagedFile
+from condense.run import cache
+from condense.run.randomness import derived_seed
+from condense.run.state import first_not_finite
+
+if TYPE_CHECKING:
+    from condense.run.run import Run
+
+Build = Callable[["Run"], Mapping[str, cache.Value]]
+OpenRun = Callable[[Path, int, Mapping[str, Any]], "Run"]  # (directory, seed, request)
+
+_building: list[str] = []  # keys that this process is building, outermost first
+
+
+def cached(key: Mapping[str, Any], build: Build, cache_dir: Path | None, open_run: OpenRun) -> dict[str, Any]:
+    """The entry for `key`, built when it is absent or damaged.
+
+    The value is read back from the disk also right after it was built, so that both are the same bits.
+
+    Raises:
+        BadInput: when a value needs itself, or the builder returns something that cannot be kept.
+    """
+    folder = cache.place(key, cache_dir)
+    if (found := _sound(folder)) is not None:
+        return found
+    if folder.name in _building:
+        raise BadInput(
+            f"the cached value {dict(key)} needs itself while it is being built; give the inner one another key"
+        )
+    with files.lock(folder):
+        if (found := _sound(folder)) is not None:
+            return found
+        _building.append(folder.name)
+        try:
+            work = folder.with_name(folder.name + cache.WORK)
+            with open_run(work, derived_seed("cached", folder.name), dict(key)) as run:
+                values = dict(build(run))
+            _check(key, values)
+            cache.store(folder, key, values)
+            files.discard(work)
+        finally:
+            _building.pop()
+    return dict(cache.read(folder))
+
+
+def _sound(folder: Path) -> dict[str, Any] | None:
+    if not folder.is_dir():
+        return None
+    try:
+        return dict(cache.read(folder))
+    except DamagedFile as error:
+        print(f"condense: {error}; building it again", file=sys.stderr)
+        return None
+
+
+def _check(key: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+    for name, value in values.items():
+        if not isinstance(value, Tensor | bool | int | float | str):
+            raise BadInput(f"cached {dict(key)}: {name} is a {type(value).__name__}; keep tensors, numbers and texts")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise BadInput(f"cached {dict(key)}: {name} is {value}; a cached value must be finite")
+    if (bad := first_not_finite({name: item for name, item in values.items() if isinstance(item, Tensor)})) is not None:
+        raise BadInput(f"cached {dict(key)}: {bad} is not finite")

@@ -1,0 +1,279 @@
+"""The run: one directory, one seed, and everything of a distillation that is not the algorithm."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from condense import files
+from condense.errors import BadInput, DamagedFile
+from condense.identity import canonical
+from condense.progress import NoProgress, Progress
+from condense.run import cached
+from condense.run.clock import Clock
+from condense.run.jobs import Jobs
+from condense.run.loop import Phase
+from condense.run.randomness import generator
+from condense.run.settings import Settings
+from condense.run.state import State
+from condense.run.store import Schema, Store
+
+if TYPE_CHECKING:
+    from condense.distilled import DistilledSet
+
+Validator = Callable[["DistilledSet"], float]
+
+
+class Run:
+    """Opens (or continues) the run in a directory.  Use it as a context manager, or close it.
+
+    Args:
+        directory: the run's own folder; what is in it decides what still has to be done.
+        seed: the only source of randomness, together with the names given to `rng`.
+        request: what the run is for, as plain values; a directory is continued only for an equal request.
+        cache_dir: where values shared between runs are kept; None is the user's cache.
+        checkpoint_seconds: time between checkpoints of a phase; 0 saves after every step.
+        check_every: steps between looks for values that are not finite; there is no device wait in between.
+        time_budget: seconds of work, counted over all continuations, after which every phase ends early.
+        validator: what `validate` asks; only a method that declares that it selects is given one.
+        shared: let several processes work in the directory; they share out jobs and shards, and wait for phases.
+
+    Raises:
+        BadInput: when the directory is in use, or holds a run for another request.
+    """
+
+    def __init__(
+        self,
+        directory: str | os.PathLike[str],
+        *,
+        seed: int,
+        request: Mapping[str, Any] | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        device: str | torch.device = "cpu",
+        checkpoint_seconds: float = 30.0,
+        check_every: int = 50,
+        time_budget: float | None = None,
+        progress: Progress | NoProgress | None = None,
+        validator: Validator | None = None,
+        shared: bool = False,
+    ):
+        self.directory = Path(directory)
+        self.seed = seed
+        self.cache_dir = None if cache_dir is None else Path(cache_dir)
+        self.device = torch.device(device)
+        self._settings = Settings(
+            self.cache_dir, self.device, checkpoint_seconds, check_every, progress or NoProgress(), shared
+        )
+        self._validator = validator
+        self._names: set[str] = set()
+        self._phases: list[Phase] = []
+        self._active: str | None = None
+        self._abandoned: str | None = None
+        self._steps: Generator[Any, None, None] | None = None  # of the active loop
+        self._held = ExitStack()
+        self._open(request)
+        self._clock = Clock(self.directory / "clock.json", time_budget)
+
+    # ------------------------------------------------------------------------------------------- what a method uses
+
+    def state(self, **things: Any) -> State:
+        """What a loop changes; see `State`."""
+        return State(**things)
+
+    def loop(self, name: str, steps: int, state: State | None = None) -> Iterator[int]:
+        """Iterates over the steps of a named phase that are still to be done, from 0 to steps - 1.
+
+        When the loop begins, `state` is restored in place; a phase that was finished gives back its end state and
+        has no step left. Leave a loop early with `stop`, not with `break`: only the end of the loop is recorded.
+
+        Raises:
+            BadInput: for a name used twice, or a loop inside another.
+            Diverged: when a tensor of the state or a logged value is not finite.
+        """
+        self._claim(name)
+        phase = Phase(self.directory, name, steps, state or State(), self._settings, self._clock)
+        self._phases.append(phase)
+        return self._exclusively(name, iter(phase))
+
+    def stop(self, reason: str) -> None:
+        """Ends the active loop after its current step, and records why."""
+        self._active_phase("run.stop").stop(reason)
+
+    def jobs(self, name: str, items: Sequence[Any]) -> Jobs:
+        """Independent jobs: iterate over the pending ones and `save` each, then take `results()`."""
+        self._claim(name)
+
+        def open_run(directory: Path, seed: int) -> Run:
+            return self._inner(directory, seed, None)
+
+        folder = self.directory / "jobs" / name
+        return Jobs(folder, name, items, self.seed, self._settings, self._exclusively, open_run)
+
+    def store(self, name: str, shards: int, schema: Schema) -> Store:
+        """A streamed store: write each shard of `missing()`, then `read` them one at a time.
+
+        Args:
+            schema: field -> (dtype name, shape); None in a shape is any length.
+        """
+        self._claim(name)
+        folder = self.directory / "stores" / name
+        return Store(folder, name, shards, schema, self.seed, self._settings, self._exclusively)
+
+    def cached(self, key: Mapping[str, Any], build: Callable[[Run], Mapping[str, Any]]) -> dict[str, Any]:
+        """A value shared between runs: tensors (on the CPU), numbers and texts, found by its key or built.
+
+        `build` is given a run of its own, which resumes, and whose seed derives from the key alone: the value is the
+        same whichever run asked for it first. The key must therefore name all that the value depends on.
+        """
+        return cached.cached(key, build, self.cache_dir, self._inner)
+
+    def rng(self, name: str, *ids: int) -> torch.Generator:
+        """A CPU generator that depends on (seed, name, ids) alone: asked again, it starts again."""
+        return generator(self.seed, name, *ids)
+
+    def log(self, **values: float | torch.Tensor) -> None:
+        """Records numbers for the current step of the active loop; about a thousand steps of a phase are kept."""
+        self._active_phase("run.log").log(values)
+
+    def validate(self, candidate: DistilledSet) -> float:
+        """Accuracy in [0, 1], on the held-out part of the training data, of a network trained on the candidate.
+
+        Raises:
+            BadInput: for a method that does not declare `selects`.
+        """
+        if self._validator is None:
+            raise BadInput("run.validate is for methods that declare selects=True, and only inside their `choose`")
+        return float(self._validator(candidate))
+
+    # --------------------------------------------------------------------------------------------- what a driver uses
+
+    @property
+    def stops(self) -> dict[str, dict[str, Any]]:
+        """Phases that ended early: name -> {"step": steps done, "reason": why}."""
+        return {phase.name: dict(phase.stopped) for phase in self._phases if phase.stopped is not None}
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of work over all continuations."""
+        return self._clock.elapsed
+
+    def curves(self) -> list[dict[str, Any]]:
+        """The points kept of what was logged: {"phase": name, "step": number, **values}."""
+        return [{"phase": phase.name, **line} for phase in self._phases for line in phase.curve.lines]
+
+    def close(self) -> None:
+        """Gives the directory back."""
+        if self._steps is not None:
+            # An error in the body of a loop keeps the loop alive, with its locks, as long as its traceback.
+            self._steps.close()
+        self._held.close()
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self._require_unbroken()
+        finally:
+            self.close()
+
+    # -------------------------------------------------------------------------------------------------------- inside
+
+    def _open(self, request: Mapping[str, Any] | None) -> None:
+        if self.directory.exists() and not self.directory.is_dir():
+            raise BadInput(f"{self.directory} is a file where the folder of a run is needed; choose another place")
+        self._held.enter_context(files.lock(self.directory / "run", timeout=5 if self._settings.shared else 0))
+        try:
+            for folder in (self.directory, self.directory / "phases", self.directory / "curves"):
+                files.sweep(folder)
+            self._identify({"seed": self.seed, "request": None if request is None else dict(request)})
+        except BaseException:
+            self._held.close()
+            raise
+        if self._settings.shared:
+            self._held.close()
+
+    def _identify(self, facts: dict[str, Any]) -> None:
+        """Refuses the checkpoints of another request."""
+        path = self.directory / "run.json"
+        if not path.is_file():
+            files.write_json(path, facts)
+            return
+        found = files.read_json(path)
+        if not isinstance(found, dict) or found.keys() != facts.keys():
+            raise DamagedFile(path, "not the description of a run")
+        if canonical(found) != canonical(facts):
+            raise BadInput(
+                f"{self.directory} holds a run for another request ({_difference(found, facts)}); "
+                "choose another folder, or remove this one to start anew"
+            )
+
+    def _inner(self, directory: Path, seed: int, request: Mapping[str, Any] | None) -> Run:
+        """A run inside this one.  It has no time budget: what it builds must not depend on the speed of a machine."""
+        settings = self._settings
+        return Run(
+            directory,
+            seed=seed,
+            request=request,
+            cache_dir=self.cache_dir,
+            device=self.device,
+            checkpoint_seconds=settings.checkpoint_seconds,
+            check_every=settings.check_every,
+            progress=settings.progress,
+        )
+
+    def _claim(self, name: str) -> None:
+        self._require_unbroken()
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+            raise BadInput(f"{name!r} cannot name a phase: use letters, digits, dots, dashes and underscores")
+        if name in self._names:
+            raise BadInput(
+                f"the name {name!r} is used twice in one run; phases, jobs and stores need names of their own"
+            )
+        self._names.add(name)
+
+    def _exclusively(self, name: str, steps: Generator[Any, None, None]) -> Iterator[Any]:
+        """Passes on the steps of the one thing that may be active at a time."""
+        self._require_unbroken()
+        if self._active is not None:
+            raise BadInput(
+                f"{name!r} begins inside {self._active!r}: a run has one active loop; "
+                "use job.run, or run.cached, for work with loops of its own"
+            )
+        self._active, self._steps = name, steps
+        ended = False
+        try:
+            yield from steps
+            ended = True
+        finally:
+            self._active, self._steps = None, None
+            if not ended:
+                self._abandoned = name
+
+    def _active_phase(self, caller: str) -> Phase:
+        if not self._phases or self._active != self._phases[-1].name:
+            raise BadInput(f"{caller} belongs into the body of a run.loop, and none is active")
+        return self._phases[-1]
+
+    def _require_unbroken(self) -> None:
+        if self._abandoned is not None:
+            raise BadInput(f"the loop {self._abandoned!r} was left with break or return; end it with run.stop(reason)")
+
+
+def _difference(found: Any, asked: Any, path: str = "") -> str:
+    """The first place where two plain values differ, in words."""
+    if isinstance(found, dict) and isinstance(asked, dict):
+        for key in sorted(found.keys() | asked.keys()):
+            if found.get(key) != asked.get(key):
+                return _difference(found.get(key), asked.get(key), f"{path}.{key}" if path else key)
+    return f"{path} is {found!r} there, {asked!r} was asked for"
