@@ -92,7 +92,8 @@ class RandomResizedCrop(Augmentation):
         full = torch.tensor(size)
         areas, ratios = draw.uniform[:, : 2 * _ATTEMPTS].unflatten(1, (2, _ATTEMPTS)).unbind(1)  # (B, tries) each
         area = math.prod(size) * _between(*self.scale, areas)
-        ratio = _between(*map(math.log, self.ratio), ratios).exp()
+        lowest, highest = self.ratio
+        ratio = _between(math.log(lowest), math.log(highest), ratios).exp()
         tries = torch.stack([area / ratio, area * ratio], dim=2).sqrt().round().long()  # (B, tries, 2)
         fits = ((tries > 0) & (tries <= full)).all(2)  # (B, tries)
         first = fits.to(torch.uint8).argmax(1)
@@ -100,9 +101,8 @@ class RandomResizedCrop(Augmentation):
         corner = whole(draw.uniform[:, -3:-1], full - chosen + 1)
         central = torch.tensor(self._central(*size))
         found = fits.any(1, keepdim=True)
-        return torch.cat(
-            [torch.where(found, corner, (full - central) // 2), torch.where(found, chosen, central)], dim=1
-        )
+        corner, chosen = torch.where(found, corner, (full - central) // 2), torch.where(found, chosen, central)
+        return torch.cat([corner, chosen], dim=1)
 
     def _central(self, height: int, width: int) -> tuple[int, int]:
         """Height and width of the largest box whose aspect ratio is allowed."""

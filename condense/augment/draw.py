@@ -40,12 +40,14 @@ class Draw:
         return self.take(torch.arange(len(self)).repeat_interleave(times))
 
     def check_fits(self, images: Tensor) -> None:
-        """Raises BadInput unless this draw can be applied to `images`, a floating-point batch (B, C, H, W)."""
+        """Raises BadInput unless this draw can be applied to `images`, a floating-point batch (B, C, H, W), B > 0."""
         if images.ndim != 4 or not images.is_floating_point():
             raise BadInput(
                 f"expected floating-point images (B, C, H, W), got {images.dtype} of shape {tuple(images.shape)}; "
                 "preprocess and batch them first"
             )
+        if not len(images):
+            raise BadInput("there are no images to augment; give at least one")
         if not self.shared and len(self) != len(images):
             raise BadInput(
                 f"the draw is for {len(self)} images, got {len(images)}; draw with count={len(images)} or shared=True"

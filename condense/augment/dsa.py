@@ -4,7 +4,8 @@ Zhao & Bilen, "Dataset Condensation with Differentiable Siamese Augmentation", I
 https://arxiv.org/abs/2102.08259, with the operations and strengths of the authors' code.
 
 Two conventions are published. `align_corners=False`, the default here, is that of the authors' code (DC, DSA, DM);
-MTT, FTD, DATM and FYI sample scaled and rotated images with `align_corners=True`.
+MTT, FTD, DATM and FYI sample scaled and rotated images with `align_corners=True`. Both ops keep the image's centre, so
+on square images the two sample the same places, up to rounding; rotated images that are not square differ.
 """
 
 from __future__ import annotations
