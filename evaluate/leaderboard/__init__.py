@@ -108,7 +108,10 @@ def text(results: str | Path, width: int = 100) -> str:
     if not made.tables:
         place = Path(results) / "records"
         return f"There are no records under {place}; `condense bench` or `condense evaluate` makes some.\n"
-    parts = [terminal.text(table, *made.grids[table.key.path][:2], width=width) for table in made.tables]
+    parts = []
+    for table in made.tables:
+        accuracy, cost, *_ = made.grids[table.key.path]
+        parts.append(terminal.text(table, accuracy, cost, width))
     return terminal.joined(parts, width)
 
 

@@ -23,7 +23,9 @@ from condense.evaluate.statistics import Difference, Summary
 from condense.identity import digest
 
 Run = tuple[int, int]  # distillation seed, evaluation seed
+Part = Literal["images", "labels", "extras", "preprocessing", "total"]
 BASELINE = "random"
+PARTS: tuple[Part, ...] = ("images", "labels", "extras", "preprocessing")  # of a set's bytes
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ class Row:
         """Mean seconds of training and testing one network."""
         return _mean([s for r in self.records for times in r.volatile.cells.values() for s in times.seconds])
 
-    def size(self, part: Literal["images", "labels", "extras", "preprocessing", "total"]) -> int:
+    def size(self, part: Part) -> int:
         """Bytes of one part of a set, mean over the row's sets."""
         return round(math.fsum(getattr(record.set.bytes, part) for record in self.records) / len(self.records))
 
@@ -228,7 +230,7 @@ def _identity(record: Record) -> list[object]:
 def _score(records: Sequence[Record], network: str) -> Score:
     """One network over a row's sets. One failed set fails the network: a mean over the others would flatter."""
     values: dict[Run, list[float]] = defaultdict(list)
-    reasons: dict[str, list[str]] = {"failed": [], "n/a": []}
+    reasons: dict[Literal["failed", "n/a"], list[str]] = {"failed": [], "n/a": []}
     for record in records:
         cell = record.cells.get(network)
         if cell is None:
@@ -239,12 +241,11 @@ def _score(records: Sequence[Record], network: str) -> Score:
         if cell.status != "ok":
             reasons[cell.status].append(f"set of seed {record.set.seed}: {cell.reason}")
     runs = {run: math.fsum(found) / len(found) for run, found in sorted(values.items())}
-    for status in ("failed", "n/a"):
-        if reasons[status]:
-            shared = {reason.split(": ", 1)[1] for reason in reasons[status]}
-            all_sets = len(shared) == 1 and len(reasons[status]) == len(records)
-            reason = shared.pop() if all_sets else "; ".join(reasons[status])
-            return Score(status, runs, reason)  # type: ignore[arg-type]  # the two keys of `reasons`
+    for status, found_reasons in reasons.items():
+        if found_reasons:
+            shared = {reason.split(": ", 1)[1] for reason in found_reasons}
+            all_sets = len(shared) == 1 and len(found_reasons) == len(records)
+            return Score(status, runs, shared.pop() if all_sets else "; ".join(found_reasons))
     return Score("ok", runs)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from condense.evaluate import statistics
 from condense.evaluate.leaderboard import reported
-from condense.evaluate.leaderboard.board import Row, Score, Table
+from condense.evaluate.leaderboard.board import PARTS, Row, Score, Table
 from condense.evaluate.leaderboard.reported import Reported
 from condense.evaluate.statistics import Summary
 
@@ -85,12 +85,12 @@ def accuracy(table: Table, sources: list[Reported]) -> Grid:
 def cost(table: Table) -> Grid:
     """What each set weighs and what it took to make and to judge it."""
     columns = [Column("method", False), Column("setting", False), Column("images in set"), Column("bytes")]
-    columns += [Column(name) for name in ("images", "labels", "extras", "preprocessing")]
+    columns += [Column(part) for part in PARTS]
     columns += [Column("distil"), Column("peak memory"), Column("judge, per network")]
     rows = []
     for row, _ in _ranked(table):
         cells = [Cell(row.title), Cell(row.setting), _count(row), _bytes(row.size("total"))]
-        cells += [_bytes(row.size(part)) for part in ("images", "labels", "extras", "preprocessing")]
+        cells += [_bytes(row.size(part)) for part in PARTS]
         cells += [_seconds(row.distill_seconds), _bytes(row.peak_bytes), _seconds(row.judge_seconds)]
         rows.append(tuple(cells))
     caption = "Bytes of the stored set, seconds and peak memory of one distillation, seconds of training one network."
@@ -190,7 +190,7 @@ def _reported_cells(table: Table, row: Row, sources: list[Reported], notes: _Not
         return Cell(NONE), Cell(NONE)
     budget = "full" if row.kind == "full" else table.key.budget
     origins: dict[tuple[str, str], list[str]] = {}  # (number, status) -> sources that print it
-    marks = {}
+    marks: dict[int, None] = {}
     for source, printed in found:
         origins.setdefault((reported.number(printed, budget), printed.status), []).append(source.short)
         marks[notes.add(f"{source.short}: {source.paper}, {source.where}, {source.url}.")] = None

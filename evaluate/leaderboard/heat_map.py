@@ -16,7 +16,7 @@ _GAP = 0.14  # of a cell, between the networks and the mean, the rows and the re
 
 def data_of(table: Table) -> dict[str, Any] | None:
     """What the heat map shows: rows in the table's order, networks as columns; None when there is no number."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for row in (*table.rows, *table.references):
         cells = [_cell(row, name) for name in table.networks]
         mean = row.mean(table.panel)
@@ -58,7 +58,8 @@ def _draw_cells(axes: Axes, data: dict[str, Any]) -> None:
     tops = [y + (_GAP if row["full"] else 0.0) for y, row in enumerate(rows)]
     for top, row in zip(tops, rows, strict=True):
         for left, value in zip(lefts, [*row["cells"], row["mean"] or "–"], strict=True):
-            colour, ink, text = look.EMPTY, look.FAINT, value
+            colour: Any = look.EMPTY
+            ink, text = look.FAINT, value
             if isinstance(value, float):
                 text, ink = points(value), look.INK
                 if not row["full"]:  # the reference lies far above: shading it would flatten every difference

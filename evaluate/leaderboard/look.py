@@ -24,7 +24,7 @@ INK, FAINT, GRID, EMPTY = "#1d2733", "#66717e", "#e3e7ec", "#f1f3f5"
 REAL = "#4d5560"  # selections of real images are grey, synthetic sets are coloured
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d00", "#2f9fd8", "#7b3fa0")
 MARKERS = ("o", "s", "^", "D", "v", "<", ">", "p", "h")
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same shapes everywhere
     "font.size": 9,
     "svg.hashsalt": "condense",

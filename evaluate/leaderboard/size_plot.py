@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from condense.evaluate.leaderboard import look
 from condense.evaluate.leaderboard.board import Table
 from condense.evaluate.leaderboard.grid import size
-from condense.evaluate.leaderboard.label_places import CHARACTER, label_places
+from condense.evaluate.leaderboard.label_places import CHARACTER, LINE, label_places
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -127,21 +128,31 @@ def _name_lines(axes: Axes, lines: Sequence[dict[str, Any]], colours: Sequence[s
     for line, aside in zip(lines, shifts, strict=True):
         found = [_inches(axes, x, 100 * mean) for x, mean, _ in line["points"]]
         marks.append([(x + aside / 72, y) for x, y in found])
-    places = label_places(marks, [line["name"] for line in lines])
+    bottom, top = (_inches(axes, axes.get_xlim()[0], y)[1] for y in axes.get_ylim())
+    places = label_places(marks, [line["name"] for line in lines], bottom + LINE / 2, top - LINE / 2)
     for line, mark, (left, middle), colour, aside in zip(lines, marks, places, colours, shifts, strict=True):
-        shift = (aside + (left - mark[-1][0]) * 72, (middle - mark[-1][1]) * 72)
-        leader = {"arrowstyle": "-", "color": colour, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 4, "relpos": (0, 0.5)}
-        last = line["points"][-1]
+        shift = ((left - mark[-1][0]) * 72, (middle - mark[-1][1]) * 72)
+        leader = {
+            "arrowstyle": "-",
+            "color": colour,
+            "linewidth": 0.6,
+            "alpha": 0.6,
+            "shrinkA": 0,
+            "shrinkB": 4,
+            "relpos": (0, 0.5),
+        }
+        end, mean, _ = line["points"][-1]
         axes.annotate(
             line["name"],
-            (last[0], 100 * last[1]),
+            (end, 100 * mean),
             shift,
+            xycoords=_shifted(axes, aside),
             textcoords="offset points",
             va="center_baseline",
             color=colour,
             fontsize=8.5,
             zorder=5,
-            arrowprops=leader if abs(shift[1]) > 6 else None,
+            arrowprops=leader if math.hypot(shift[0] - 7.2, shift[1]) > 5 else None,
             path_effects=[withStroke(linewidth=2.5, foreground="white")],
         )
 

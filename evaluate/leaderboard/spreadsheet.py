@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 
-from condense.evaluate.leaderboard import reported
+from condense.evaluate.leaderboard import board, reported
 from condense.evaluate.leaderboard.board import Row, Table
 from condense.evaluate.leaderboard.reported import Reported
 
@@ -36,7 +36,9 @@ def _fields(table: Table, row: Row, rank: int | None, sources: list[Reported]) -
     fields |= _summary("IOR", gain)
     missing = table.recovery(row)
     fields["HLR"] = None if missing is None else _number(100 * missing)
-    fields |= {f"bytes {part}": row.size(part) for part in ("images", "labels", "extras", "preprocessing", "total")}  # type: ignore[arg-type]  # the literals of `size`
+    for part in board.PARTS:
+        fields[f"bytes {part}"] = row.size(part)
+    fields["bytes total"] = row.size("total")
     fields |= {"distill seconds": _number(row.distill_seconds), "peak bytes": row.peak_bytes}
     found = reported.beside(sources, table, row)
     budget = "full" if row.kind == "full" else table.key.budget
