@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from condense import networks, preprocessing
-from condense.data import Split
+from condense.data import Dataset, Split
 from condense.distilled import (
     DistilledSet,
     HardLabels,
@@ -18,6 +20,7 @@ from condense.distilled import (
     SoftLabels,
     TeacherLabels,
 )
+from condense.distilled.foreign import Request
 
 CLASSES = ("apple", "brick", "cloud")
 SHAPE = (3, 6, 8)  # not square: a transposed image shows
@@ -119,3 +122,29 @@ def replayed() -> Labels:
 @pytest.fixture
 def teacher() -> Labels:
     return labels_of("teacher")
+
+
+@pytest.fixture
+def toys(train: Split) -> Dataset:
+    return Dataset(
+        "toys", train, train, train.classes, train.shape, "0" * 64, True, train.mean, train.std, "cc0-1.0", ""
+    )
+
+
+@pytest.fixture
+def ask(toys: Dataset, tmp_path: Path) -> Callable[..., Request]:
+    def build(source: Path, **rest: Any) -> Request:
+        return Request(source, toys, cache_dir=tmp_path / "cache", **rest)
+
+    return build
+
+
+@pytest.fixture
+def write_pt() -> Callable[..., Path]:
+    def write(folder: Path, **tensors: object) -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, value in tensors.items():
+            torch.save(value, folder / f"{name}.pt")
+        return folder
+
+    return write

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -167,6 +168,11 @@ class ReplayedLabels:
         }
 
     def nbytes(self) -> int:
+        return self._nbytes
+
+    @cached_property
+    def _nbytes(self) -> int:
+        # Kept, since it takes a pass over the store.
         return sum(tensor.numel() * tensor.element_size() for _, epoch in self.files() for tensor in epoch.values())
 
     def to(self, device: torch.device | str) -> ReplayedLabels:

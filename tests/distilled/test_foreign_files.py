@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from condense.data import Dataset, Split
+from condense.distilled import DistilledSet
+from condense.distilled.foreign import Request
+from condense.distilled.formats import export_set, import_set
+from condense.errors import BadInput, DamagedFile
+
+Make = Callable[..., DistilledSet]
+Ask = Callable[..., Request]
+Write = Callable[..., Path]
+HARD = torch.arange(9) // 3
+
+
+def test_shards_are_joined_in_numeric_order(write_pt: Write, ask: Ask, tmp_path: Path) -> None:
+    images = torch.randn(12, 3, 6, 8)
+    labels = torch.arange(12) % 3
+    shards = {f"images_best_{i}": images[i : i + 1].clone() for i in range(12)}
+    shards |= {f"labels_best_{i}": labels[i : i + 1].clone() for i in range(12)}
+    folder = write_pt(tmp_path / "in", **shards)
+    found = import_set("mtt", ask(folder, space="normalised")).distilled
+    assert torch.equal(found.tensors()["images"], images)  # shard 10 comes after shard 9, not after shard 1
+    assert found.provenance["budget"] == {"ipc": 4}
+    torch.save(images, folder / "images_best.pt")
+    with pytest.raises(BadInput, match=r"holds both images_best\.pt and images_best_0\.pt"):
+        import_set("mtt", ask(folder, space="normalised"))
+    (folder / "images_best.pt").unlink()
+    (folder / "images_best_4.pt").unlink()
+    with pytest.raises(BadInput, match=r"lacks images_best_4\.pt"):
+        import_set("mtt", ask(folder, space="normalised"))
+
+
+class Malicious:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return exec, ("raise SystemExit('code in a file was run')",)
+
+
+def test_a_pickle_is_never_run(write_pt: Write, ask: Ask, images: torch.Tensor, tmp_path: Path) -> None:
+    folder = write_pt(tmp_path / "in", images_best=Malicious(), labels_best=HARD)
+    with pytest.raises(DamagedFile, match=r"images_best\.pt: .*as tensors alone"):
+        import_set("mtt", ask(folder, space="normalised"))
+    np.savez(tmp_path / "x.npz", images=np.array([Malicious()], dtype=object), labels=HARD.numpy())
+    with pytest.raises(DamagedFile, match=r"x\.npz"):
+        import_set("npz", ask(tmp_path / "x.npz"))
+
+
+@pytest.mark.parametrize("part", [0.0, 0.3, 0.9])
+def test_truncated_foreign_files_are_refused_by_name(make: Make, ask: Ask, part: float, tmp_path: Path) -> None:
+    export_set("pt", make(), tmp_path / "pt")
+    export_set("npz", make(), tmp_path / "set.npz")
+    export_set("imagefolder", make(), tmp_path / "pictures")
+    damaged = [
+        ("mtt", tmp_path / "pt", tmp_path / "pt" / "labels_best.pt", {"space": "normalised"}),
+        ("npz", tmp_path / "set.npz", tmp_path / "set.npz", {}),
+        ("imagefolder", tmp_path / "pictures", tmp_path / "pictures" / "brick" / "4.png", {}),
+    ]
+    for layout, source, path, options in damaged:
+        content = path.read_bytes()
+        path.write_bytes(content[: int(part * len(content))])
+        with pytest.raises(DamagedFile, match=path.name):
+            import_set(layout, ask(source, **options))
+
+
+def test_other_content_and_absent_files_say_what_was_expected(write_pt: Write, ask: Ask, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="does not exist; give the file or folder to import"):
+        ask(tmp_path / "nowhere")
+    folder = write_pt(tmp_path / "in", images_best={"data": [1, 2]})
+    with pytest.raises(BadInput, match="holds dict, expected one tensor"):
+        import_set("mtt", ask(folder, space="normalised"))
+    (folder / "images_best.pt").unlink()
+    with pytest.raises(BadInput, match=r"holds no images_best\.pt and no images_best_0\.pt"):
+        import_set("mtt", ask(folder, space="normalised"))
+    with pytest.raises(BadInput, match=r"a folder where an \.npz file was expected"):
+        import_set("npz", ask(folder))
+    np.savez(tmp_path / "x.npz", x=np.zeros(3))
+    with pytest.raises(BadInput, match="lacks images, labels; found x"):
+        import_set("npz", ask(tmp_path / "x.npz"))
+
+
+def test_foreign_archives_may_hold_channels_last(ask: Ask, images: torch.Tensor, tmp_path: Path) -> None:
+    np.savez(tmp_path / "kip.npz", images=images.permute(0, 2, 3, 1).numpy(), labels=HARD.numpy())
+    found = import_set("npz", ask(tmp_path / "kip.npz", space="normalised")).distilled
+    assert torch.equal(found.tensors()["images"], images)
+
+
+def test_an_archive_that_states_its_space_takes_no_other_and_no_other_classes(
+    make: Make, ask: Ask, train: Split, tmp_path: Path
+) -> None:
+    export_set("npz", make(), tmp_path / "set.npz")
+    with pytest.raises(BadInput, match="leave out --space"):
+        import_set("npz", ask(tmp_path / "set.npz", space="raw01"))
+    other = Split.from_arrays(train.take(range(6)), train.labels[:6], ["x", "y", "z"])
+    dataset = Dataset("other", other, other, other.classes, other.shape, "0" * 64, True, other.mean, other.std, "", "")
+    with pytest.raises(BadInput, match="has the classes apple, brick, cloud; other has others"):
+        import_set("npz", Request(tmp_path / "set.npz", dataset))
+
+
+def picture(path: Path, value: int, mode: str = "RGB", size: tuple[int, int] = (8, 6)) -> None:
+    from PIL import Image
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    buffer = io.BytesIO()
+    Image.new(mode, size, value if mode == "L" else (value,) * len(mode)).save(buffer, format="PNG")
+    path.write_bytes(buffer.getvalue())
+
+
+@pytest.mark.parametrize("names", [("cloud", "apple", "brick"), ("00002", "00000", "00001"), ("2", "0", "1")])
+def test_folders_are_matched_by_name_or_number_not_by_position(
+    ask: Ask, names: tuple[str, ...], tmp_path: Path
+) -> None:
+    for value, name in zip((200, 0, 100), names, strict=True):
+        picture(tmp_path / "in" / name / "a.png", value)
+    found = import_set("imagefolder", ask(tmp_path / "in")).distilled
+    assert [int(image[0, 0, 0]) for image in found.tensors()["images"]] == [0, 100, 200]
+    assert found.labels.hard().tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("names", [("apple", "zebra"), ("1", "2", "3"), ("apple", "0")])
+def test_folders_that_fit_no_class_are_refused(ask: Ask, names: tuple[str, ...], tmp_path: Path) -> None:
+    for name in names:
+        picture(tmp_path / "in" / name / "a.png", 0)
+    with pytest.raises(BadInput, match=r"is no class of toys; name the folders as its classes"):
+        import_set("imagefolder", ask(tmp_path / "in"))
+
+
+def test_a_class_may_have_no_folder_and_other_files_are_left_alone(ask: Ask, tmp_path: Path) -> None:
+    picture(tmp_path / "in" / "cloud" / "a.PNG", 7)
+    (tmp_path / "in" / "cloud" / "notes.txt").write_text("x")
+    found = import_set("imagefolder", ask(tmp_path / "in")).distilled
+    assert found.labels.hard().tolist() == [2]
+    assert found.provenance["budget"] == {"total": 1}
+
+
+def test_pictures_of_another_size_or_kind_are_refused_by_name(ask: Ask, tmp_path: Path) -> None:
+    picture(tmp_path / "in" / "apple" / "big.png", 0, size=(9, 6))
+    with pytest.raises(BadInput, match=r"big\.png is 9 x 6 pixels, expected 8 x 6"):
+        import_set("imagefolder", ask(tmp_path / "in"))
+    picture(tmp_path / "in" / "apple" / "big.png", 0, mode="RGBA")
+    with pytest.raises(BadInput, match=r"big\.png has the mode RGBA"):
+        import_set("imagefolder", ask(tmp_path / "in"))
+    with pytest.raises(BadInput, match="holds no class folders"):
+        import_set("imagefolder", ask(tmp_path / "in" / "apple"))
+    (tmp_path / "empty" / "apple").mkdir(parents=True)
+    with pytest.raises(BadInput, match="holds no pictures"):
+        import_set("imagefolder", ask(tmp_path / "empty"))
+
+
+def test_pictures_are_pixels_whatever_is_claimed(ask: Ask, tmp_path: Path) -> None:
+    picture(tmp_path / "in" / "apple" / "a.png", 0)
+    with pytest.raises(BadInput, match="picture files hold uint8 pixels, --space zca was given"):
+        import_set("imagefolder", ask(tmp_path / "in", space="zca"))
