@@ -1,22 +1,18 @@
-"""`condense cache`: what is kept between runs, and may always be removed, since it is made again when needed."""
+"""`condense cache`: what is kept between runs, and may always be removed, since it is made again when needed.
+
+Only the three folders below the cache that this project writes are looked into, so that a mistyped --cache-dir costs
+nobody their files.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 from condense import files
 from condense.cli import tables
 from condense.errors import BadInput, DamagedFile
-
-# Only these folders of the cache are looked into, so that a mistyped --cache-dir costs nobody their files.
-SECTIONS = {
-    "data": "decoded data sets",
-    "preprocessing": "whitening matrices",
-    "cached": "networks and features that methods share",
-}
 
 
 def cache(arguments: argparse.Namespace) -> int:
@@ -26,45 +22,56 @@ def cache(arguments: argparse.Namespace) -> int:
     folder = root(arguments.cache_dir)
     if folder.exists() and not folder.is_dir():
         raise BadInput(f"{folder} is a file where the cache folder should be; remove it or set CONDENSE_CACHE")
-    entries = [(section, path) for section in SECTIONS for path in _entries(folder / section)]
-    print(f"{folder}: {_readable(sum(_size(path) for _, path in entries))}", file=sys.stderr)
-    if arguments.action == "verify":
-        return _verify(entries)
-    if arguments.action == "clear":
-        for _, path in entries:
-            files.discard(path)
-            print(f"removed {path}")
-        return 0
-    rows = [(SECTIONS[section], path.name, _readable(_size(path))) for section, path in entries]
-    tables.show(("kind", "name", "size"), rows)
+    return {"list": _list, "verify": _verify, "clear": _clear}[arguments.action](folder)
+
+
+def _list(folder: Path) -> int:
+    from condense.run import cache as built
+
+    rows = [("data set", path.name, _size(path)) for path in _data(folder)]
+    rows += [("whitening", path.name, _size(path)) for path in _matrices(folder)]
+    for entry in built.entries(folder):
+        rows.append((str(entry.key.get("kind", "built")), entry.folder.name[:16], entry.nbytes))
+    tables.show(("kind", "name", "size"), [(kind, name, _readable(size)) for kind, name, size in rows])
+    print(f"{folder}: {_readable(sum(size for _, _, size in rows))} in {len(rows)} entries", file=sys.stderr)
     return 0
 
 
-def _verify(entries: list[tuple[str, Path]]) -> int:
-    damaged = False
-    for section, path in entries:
-        for problem in _problems(section, path):
-            print(problem)
-            damaged = True
-    if not damaged:
-        print(f"{len(entries)} entries, all intact")
-    return int(damaged)
+def _verify(folder: Path) -> int:
+    from condense.data import cache as data
+    from condense.run import cache as built
 
-
-def _problems(section: str, path: Path) -> Iterator[str]:
-    from condense.data import cache as data_cache
-
-    if section == "data":
-        yield from data_cache.verify(path)
-        return
-    for file in [path] if path.is_file() else sorted(path.rglob("*")):
+    problems = [problem for path in _data(folder) for problem in data.verify(path)]
+    for path in _matrices(folder):
         try:
-            if file.suffix == ".safetensors":
-                files.read_tensors(file)
-            elif file.suffix == ".json":
-                files.read_json(file)
+            files.read_tensors(path)
         except DamagedFile as error:
-            yield str(error)
+            problems.append(str(error))
+    problems += built.verify(folder)
+    for problem in problems:
+        print(problem)
+    if not problems:
+        print(f"{folder}: intact")
+    return int(bool(problems))
+
+
+def _clear(folder: Path) -> int:
+    from condense.run import cache as built
+
+    freed = built.clear(folder)
+    for path in [*_data(folder), *_matrices(folder)]:
+        freed += _size(path)
+        files.discard(path)
+    print(f"{folder}: {_readable(freed)} freed")
+    return 0
+
+
+def _data(folder: Path) -> list[Path]:
+    return _entries(folder / "data")
+
+
+def _matrices(folder: Path) -> list[Path]:
+    return _entries(folder / "preprocessing")
 
 
 def _entries(section: Path) -> list[Path]:
@@ -75,13 +82,15 @@ def _entries(section: Path) -> list[Path]:
 
 
 def _size(path: Path) -> int:
-    files_in = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
-    return sum(file.stat().st_size for file in files_in)
+    inside = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    return sum(file.stat().st_size for file in inside)
 
 
 def _readable(size: float) -> str:
-    for unit in ("B", "KiB", "MiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+    if size < 1024:
+        return f"{size:.0f} B"
+    for unit in ("KiB", "MiB"):
         size /= 1024
-    return f"{size:.1f} GiB"
+        if size < 1024:
+            return f"{size:.1f} {unit}"
+    return f"{size / 1024:.1f} GiB"

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from condense import allocator
 from condense.cli import parser, tables
 from condense.errors import BadInput
 
@@ -23,6 +24,7 @@ def distill(arguments: argparse.Namespace) -> int:
     """Prints the folder of the distilled set."""
     (budget,) = parser.budgets(arguments)
     overrides = parser.overrides(arguments.overrides)
+    place = _place(arguments)
     from condense import api
 
     saved = api.distill(
@@ -33,7 +35,7 @@ def distill(arguments: argparse.Namespace) -> int:
         preset=arguments.preset,
         overrides=overrides,
         out=arguments.out,
-        place=_place(arguments),
+        place=place,
     )
     print(saved)
     return 0
@@ -41,10 +43,10 @@ def distill(arguments: argparse.Namespace) -> int:
 
 def evaluate(arguments: argparse.Namespace) -> int:
     """Prints one line for each set and network, and the record that holds it; 1 when a network failed."""
+    place = _place(arguments)
     from condense import api
     from condense.evaluate import records
 
-    place = _place(arguments)
     for name in arguments.sets:
         api.load(name)  # a set that is missing or damaged is told before hours were spent on the others
     failed = False
@@ -69,6 +71,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
 def bench(arguments: argparse.Namespace) -> int:
     """Prints the leaderboard of what was run; 1 when a set could not be distilled or a network failed."""
     budgets = parser.budgets(arguments)
+    place = _place(arguments)
     from condense import api
     from condense.evaluate import leaderboard
 
@@ -83,7 +86,7 @@ def bench(arguments: argparse.Namespace) -> int:
         distill_seeds=arguments.distill_seeds,
         results=arguments.results,
         command=_command(arguments),
-        place=_place(arguments),
+        place=place,
     )
     leaderboard.write(arguments.results, arguments.results / CARDS)
     print(leaderboard.text(arguments.results))
@@ -116,6 +119,8 @@ def leaderboard(arguments: argparse.Namespace) -> int:
 
 
 def _place(arguments: argparse.Namespace) -> Place:
+    """Readies the process for computing, which must come before the first import of PyTorch, and says where."""
+    allocator.prepare(arguments.threads)
     import torch
 
     from condense.api import Place
