@@ -10,7 +10,7 @@ from condense.data import Split
 from condense.distilled import DistilledSet, HardLabels, Labels, Representations, SoftLabels
 from condense.distilled.views import register
 from condense.errors import BadInput, UnknownName
-from condense.preprocessing import Preprocessing, fit
+from condense.preprocessing import Preprocessing, fit, identity
 
 Make = Callable[..., DistilledSet]
 
@@ -165,6 +165,8 @@ def test_the_identity_ignores_volatile_facts_and_nothing_else(make: Make, images
         make(provenance={**made.provenance, "seed": 1}),
         make(provenance={**made.provenance, "config": {"steps": 21}}),
         replace(made, classes=("apple", "brick", "stone")),
+        replace(made, preprocessing=identity()),
+        make(expansion={"kind": "plain", "strength": 2}),
         make(SoftLabels(torch.eye(3)[torch.arange(9) // 3])),
         make(SoftLabels(torch.eye(3)[torch.arange(9) // 3], "logits")),
         make(SoftLabels(torch.eye(3)[torch.arange(9) // 3], "logits", 2.0)),
