@@ -10,6 +10,7 @@ generated cards are.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,8 +98,10 @@ def check(results: str | Path, cards: str | Path | None = None) -> list[str]:
     return [f"{problem}; run `condense leaderboard`" for problem in sorted(problems)]
 
 
-def text(results: str | Path, width: int = 100) -> str:
-    """Every table as text for a terminal of this width, or a sentence saying that there is nothing to show.
+def text(results: str | Path, width: int | None = None) -> str:
+    """Every table as text, or a sentence saying that there is nothing to show.
+
+    width: in characters; None is the terminal's, or 100 where there is none.
 
     Raises:
         DamagedFile: naming the record that cannot be read.
@@ -108,6 +111,7 @@ def text(results: str | Path, width: int = 100) -> str:
     if not made.tables:
         place = Path(results) / "records"
         return f"There are no records under {place}; `condense bench` or `condense evaluate` makes some.\n"
+    width = width or shutil.get_terminal_size((100, 24)).columns
     parts = []
     for table in made.tables:
         accuracy, cost, *_ = made.grids[table.key.path]

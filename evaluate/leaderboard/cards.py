@@ -184,8 +184,9 @@ def _place(record: Record) -> tuple[str, float, str, int, str]:
 
 
 def _protocol(record: Record) -> str:
-    tier = "" if record.protocol.tier == "full" else f" (tier {record.protocol.tier})"
-    return f"{record.protocol.name}-{record.protocol.version}{tier}"
+    tier = record.protocol.tier.partition(":")[0]
+    name = f"{record.protocol.name}-{record.protocol.version}"
+    return name if tier == "full" else f"{name} (tier {tier})"
 
 
 def _numbers(values: Iterable[float]) -> str:

@@ -23,16 +23,17 @@ def data_of(table: Table) -> dict[str, Any] | None:
         rows.append({"name": row.name, "full": row.kind == "full", "cells": cells, "mean": mean and mean.mean})
     if not any(isinstance(cell, float) for row in rows for cell in row["cells"]):
         return None
-    return {"title": words.heading(table), "tier": look.tier(table), "networks": list(table.networks), "rows": rows}
+    return {"title": words.heading(table), "tier": words.tier(table), "networks": list(table.networks), "rows": rows}
 
 
 def draw(data: dict[str, Any]) -> dict[str, bytes]:
     """Methods by networks, one shade for one accuracy; returns the picture's bytes by suffix."""
     columns = [*data["networks"], "mean"]
     names = max(len(row["name"]) for row in data["rows"])
-    left, right, top, bottom = 0.25 + 0.085 * names, 0.2, 0.95, 0.2
+    lines = max(_stacked(name).count("\n") for name in columns)
+    left, right, top, bottom = 0.25 + 0.085 * names, 0.2, look.head_height(data) + 0.33 + 0.14 * lines, 0.2
     width, height = 0.86 * (len(columns) + _GAP), 0.34 * (len(data["rows"]) + _GAP)
-    total = (max(left + width + right, 5.2), top + height + bottom)
+    total = (max(left + width + right, 5.2, 0.3 + 0.065 * len(data["tier"])), top + height + bottom)
     with look.canvas(*total) as figure:
         axes = figure.add_axes((left / total[0], bottom / total[1], width / total[0], height / total[1]))
         _draw_cells(axes, data)
@@ -70,11 +71,16 @@ def _draw_cells(axes: Axes, data: dict[str, Any]) -> None:
     axes.set_xlim(0, lefts[-1] + 1)
     axes.set_ylim(tops[-1] + 1, 0)
     axes.xaxis.tick_top()
-    axes.set_xticks([left + 0.5 for left in lefts], columns, fontsize=8.5, color=look.INK)
+    axes.set_xticks([left + 0.5 for left in lefts], [_stacked(name) for name in columns], fontsize=8.5, color=look.INK)
     axes.set_yticks([top + 0.5 for top in tops], [row["name"] for row in rows], color=look.INK)
     axes.tick_params(length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)
+
+
+def _stacked(network: str) -> str:
+    """A network's name with its knobs one below the other, to fit over a column."""
+    return network.replace(":", "\n").replace(",", "\n")
 
 
 def _shades(data: dict[str, Any]) -> tuple[float, float]:

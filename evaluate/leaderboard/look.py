@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from condense.evaluate.leaderboard.board import Table
 from condense.identity import digest
 
 if TYPE_CHECKING:
@@ -21,6 +20,7 @@ VERSION = 1  # raise it when the drawing changes, so that pictures on disk count
 SUFFIXES = ("png", "svg")
 
 INK, FAINT, GRID, EMPTY = "#1d2733", "#66717e", "#e3e7ec", "#f1f3f5"
+WARNING = "#a84600"
 REAL = "#4d5560"  # selections of real images are grey, synthetic sets are coloured
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d00", "#2f9fd8", "#7b3fa0")
 MARKERS = ("o", "s", "^", "D", "v", "<", ">", "p", "h")
@@ -57,18 +57,17 @@ def hash_of(data: dict[str, Any]) -> str:
     return digest({"look": VERSION, "data": data})
 
 
-def tier(table: Table) -> str:
-    """The tier, where it must be said: empty for the full one."""
-    name = table.sample.protocol.tier
-    return "" if name == "full" else name
+def head_height(data: dict[str, Any]) -> float:
+    """Inches that the headline takes at the top of a picture."""
+    return 0.62 + (0.22 if data["tier"] else 0.0)
 
 
 def headline(figure: Figure, title: str, data: dict[str, Any]) -> None:
-    """The title of a picture and, below it, what the numbers belong to."""
-    height = figure.get_figheight()
-    figure.text(0.14 / figure.get_figwidth(), 1 - 0.24 / height, title, fontsize=12, weight="bold", va="center")
-    second = data["title"] + (f" — tier “{data['tier']}”: compare only within it" if data["tier"] else "")
-    figure.text(0.14 / figure.get_figwidth(), 1 - 0.48 / height, second, fontsize=8.5, color=FAINT, va="center")
+    """The title of a picture and, below it, what the numbers belong to and what they may be compared with."""
+    left, height = 0.14 / figure.get_figwidth(), figure.get_figheight()
+    figure.text(left, 1 - 0.24 / height, title, fontsize=12, weight="bold", va="center")
+    figure.text(left, 1 - 0.48 / height, data["title"], fontsize=8.5, color=FAINT, va="center")
+    figure.text(left, 1 - 0.70 / height, data["tier"], fontsize=8.5, color=WARNING, va="center")
 
 
 def encode(figure: Figure) -> dict[str, bytes]:

@@ -50,7 +50,13 @@ def index(tables: Sequence[Table], sources: Sequence[Reported]) -> str:
         first = [row.name for row, rank in zip(table.rows, table.ranks, strict=True) if rank == 1]
         if len(first) > 4:
             first = [*first[:3], f"{len(first) - 3} more"]
-        cells = [table.key.protocol, protocol.track, protocol.tier, table.key.dataset, f"[{table.key.budget}]({path})"]
+        cells = [
+            table.key.protocol,
+            protocol.track,
+            words.tier_name(table),
+            table.key.dataset,
+            f"[{table.key.budget}]({path})",
+        ]
         lines.append(_line([*cells, len(table.rows), ", ".join(first) or grid.NONE]))
     lines += ["", "Rows named together under “ahead” cannot be separated by the tests of their table."]
     if sources:

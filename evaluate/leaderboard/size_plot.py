@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from condense.evaluate.leaderboard import look
+from condense.evaluate.leaderboard import look, words
 from condense.evaluate.leaderboard.board import Table
 from condense.evaluate.leaderboard.grid import size
 from condense.evaluate.leaderboard.label_places import CHARACTER, LINE, label_places
@@ -31,7 +31,7 @@ def data_of(tables: Sequence[Table]) -> dict[str, Any] | None:
     panels = {table.panel for table in tables}
     full = next((mean.mean for row in first.references if (mean := row.mean(first.panel)) is not None), None)
     return {
-        "title": f"{first.key.dataset}, protocol {first.key.protocol}", "tier": look.tier(first),
+        "title": f"{first.key.dataset}, protocol {first.key.protocol}", "tier": words.tier(first),
         "networks": list(first.panel) if len(panels) == 1 else [], "full": full if len(panels) == 1 else None,
         "lines": [dict(line, points=sorted(line["points"])) for line in lines.values()],
     }  # fmt: skip
@@ -40,9 +40,10 @@ def data_of(tables: Sequence[Table]) -> dict[str, Any] | None:
 def draw(data: dict[str, Any]) -> dict[str, bytes]:
     """Mean accuracy against the bytes of the set, log scale, labels at the lines; returns bytes by suffix."""
     lines = data["lines"]
-    height = max(4.2, 1.6 + 0.2 * len(lines))
+    head = look.head_height(data)
+    height = head + max(3.6, 1.0 + 0.2 * len(lines))
     with look.canvas(8.0, height) as figure:
-        axes = figure.add_axes((0.085, 0.62 / height, 0.895, 1 - 1.35 / height))
+        axes = figure.add_axes((0.085, 0.62 / height, 0.895, 1 - (head + 0.73) / height))
         colours = _colours(lines)
         shifts = _aside(lines)
         for number, line in enumerate(lines):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 
-from condense.evaluate.leaderboard import board, reported
+from condense.evaluate.leaderboard import board, reported, words
 from condense.evaluate.leaderboard.board import Row, Table
 from condense.evaluate.leaderboard.reported import Reported
 
@@ -23,7 +23,7 @@ def page(table: Table, sources: list[Reported]) -> str:
 
 def _fields(table: Table, row: Row, rank: int | None, sources: list[Reported]) -> dict[str, object]:
     fields: dict[str, object] = {
-        "protocol": table.key.protocol, "track": table.sample.protocol.track, "tier": table.sample.protocol.tier,
+        "protocol": table.key.protocol, "track": table.sample.protocol.track, "tier": words.tier_name(table),
         "dataset": table.key.dataset, "budget": table.key.budget, "rank": rank, "method": row.method,
         "setting": row.setting, "kind": row.kind, "distillation seeds": len(row.seeds),
     }  # fmt: skip

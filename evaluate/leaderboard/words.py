@@ -14,17 +14,22 @@ def about(table: Table) -> str:
     """Which measure the table was made with."""
     protocol = table.sample.protocol
     return (
-        f"Track {protocol.track}, tier {protocol.tier}, protocol digest {protocol.digest[:12]}, "
+        f"Track {protocol.track}, tier {tier_name(table)}, protocol digest {protocol.digest[:12]}, "
         f"judge {table.sample.judge}, data {table.sample.dataset.fingerprint[:12]}."
     )
 
 
+def tier_name(table: Table) -> str:
+    """The tier in one word: a protocol's tier reads "full", or "name: what its numbers may be compared with"."""
+    return table.sample.protocol.tier.partition(":")[0]
+
+
 def tier(table: Table) -> str:
     """A sentence for every tier but the full one, to stand at the head of the table; empty otherwise."""
-    name = table.sample.protocol.tier
+    name, _, meaning = table.sample.protocol.tier.partition(":")
     if name == "full":
         return ""
-    return f"Tier “{name}”: a short protocol for small machines. Compare its numbers only with each other."
+    return f"Tier “{name}”: {meaning.strip() or 'compare its numbers only with each other'}."
 
 
 def against_random(table: Table) -> list[str]:

@@ -89,8 +89,22 @@ def test_one_method_with_one_run_is_drawn(record: Make) -> None:
 def test_the_quick_tier_is_named_in_the_data_that_pictures_are_drawn_from(record: Make) -> None:
     (table,) = board.tables([record("random", tier="quick")])
     assert all(
-        data is not None and data["tier"] == "quick" for data in (heat_map.data_of(table), size_plot.data_of([table]))
+        data is not None and "quick" in data["tier"] for data in (heat_map.data_of(table), size_plot.data_of([table]))
     )
+
+
+def test_knobs_of_a_network_make_its_column_taller_and_not_wider(record: Make) -> None:
+    from PIL import Image
+
+    sizes = []
+    for name in ("convnet-d3", "convnet-d3:norm=batch,width=32"):
+        (table,) = board.tables([record("random", cells={name: [0.5], "mlp": [0.4]})])
+        data = heat_map.data_of(table)
+        assert data is not None
+        with Image.open(io.BytesIO(heat_map.draw(data)["png"])) as image:
+            sizes.append(image.size)
+    assert sizes[0][0] == sizes[1][0]
+    assert sizes[0][1] < sizes[1][1]
 
 
 def test_budgets_of_one_method_are_one_line_from_small_to_large(record: Make) -> None:

@@ -37,7 +37,7 @@ def made(record: Make) -> list[Record]:
     }
     found.append(record("dc", kind="synthetic", cells=bad))
     found.append(record("full", kind="full", budget={"fraction": 1.0}, cells={"convnet-d3": [0.8]}))
-    return [*found, record("random", protocol="quick", tier="quick", dataset="digits", preset=None)]
+    return [*found, record("random", protocol="quick", tier="quick: for two cores", dataset="digits", preset=None)]
 
 
 @pytest.fixture
@@ -174,7 +174,7 @@ def test_the_markdown_holds_ranks_reasons_the_tier_and_the_pictures(made: list[R
     unranked = (home / "leaderboard/hard-dsa-1/cifar10/ipc-10.md").read_text()
     assert "n/a: the set offers | no hard labels" in unranked
     quick = (home / "leaderboard/quick-1/digits/ipc-10.md").read_text()
-    assert "> **Tier “quick”: a short protocol for small machines." in quick
+    assert "> **Tier “quick”: for two cores.**" in quick
     assert "Tier “quick”" not in page
 
 
