@@ -7,6 +7,7 @@ split and nothing else, and it hands the judge a loaded set without its provenan
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import shlex
 import sys
@@ -207,18 +208,19 @@ def score(
             f"{source.name} has {source.fingerprint[:12]}; give the data set it was made from with --dataset"
         )
     rules = protocols.load(protocol)
-    draft = records.compose(
+    record = functools.partial(
+        records.compose,
         protocol=rules.reference(),
         dataset=records.DatasetRef(name=source.name, fingerprint=source.fingerprint),
         budget=Budget(**made["budget"]),
         judged=_set_reference(judged),
-        cells={},
         command=command or shlex.join(["condense", *sys.argv[1:]]),
         distill=records.DistillCost(**costs) if (costs := _distill_cost(made)) else None,
     )
-    path = records.path_of(results, draft)
+    path = records.path_of(results, record(cells={}))
     known = records.read(path) if path.exists() else None
-    with Run(WORK / "judge" / rules.digest[:16], seed=0, request={"protocol": rules.digest}, **place.options()) as run:
+    work = WORK / f"judge-{judged.id[:16]}-{rules.digest[:16]}"
+    with Run(work, seed=0, request={"set": judged.id, "protocol": rules.digest}, **place.options()) as run:
         for network, cell in judging.judge(
             judged.bind(source.train).training_view(),
             source,
@@ -230,7 +232,8 @@ def score(
             device=place.device,
         ):
             # Written after every seed, so that an interrupted call loses at most one.
-            records.merge(results, records.with_cells(draft, {network: cell}))
+            records.merge(results, record(cells={network: cell}))
+    files.discard(work)
     return path
 
 
@@ -270,7 +273,7 @@ def bench(
         registry.get(name).config(preset)  # a misspelt name is told before hours were spent on the others
     rules = protocols.load(protocol)
     for budget, name, seed in itertools.product(budgets, names, range(distill_seeds)):
-        place.progress.heading(f"{name}, {budget}, seed {seed}")
+        place.progress.say(f"{name}, {budget}, seed {seed}")
         try:
             folder = distill(name, dataset, budget=budget, seed=seed, preset=preset, place=place)
         except Diverged as error:
@@ -307,7 +310,7 @@ def _request(plugin: Plugin, config: Any, budget: Budget, source: Dataset, seed:
     return {
         "method": plugin.name,
         "code": files.sha256(plugin.module.__file__ or ""),
-        "config": config,
+        "config": dataclasses.asdict(config),
         "budget": budget.spec(),
         "dataset": source.fingerprint,
         "seed": seed,

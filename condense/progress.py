@@ -13,6 +13,9 @@ _REDRAW_SECONDS = 0.1
 class NoProgress:
     """Shows nothing."""
 
+    def say(self, line: str) -> None:
+        """A line that stays, such as what comes next or what it will cost."""
+
     def begin(self, name: str, total: int, done: int = 0) -> None:
         """A phase begins, or goes on after `done` of its `total` steps; phases may lie inside one another."""
 
@@ -31,6 +34,9 @@ class Progress(NoProgress):
         self._live = self._stream.isatty()
         self._bars: Any = None
         self._stack: list[_Shown] = []
+
+    def say(self, line: str) -> None:
+        print(f"condense: {line}", file=self._stream)
 
     def begin(self, name: str, total: int, done: int = 0) -> None:
         shown = _Shown(name, total, done)
