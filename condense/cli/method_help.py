@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import textwrap
+import typing
 from typing import Any
 
 from condense import method, methods
@@ -20,9 +21,10 @@ def describe(name: str) -> str:
     plugin = methods.get(name)
     comments = method.field_comments(plugin.config_type)
     defaults = plugin.config()
+    types = typing.get_type_hints(plugin.config_type)
     fields = [
-        (f"{field.name}={_shown(getattr(defaults, field.name))}", f"{comments[field.name]} [{field.type}]")
-        for field in dataclasses.fields(plugin.config_type)
+        (f"{name}={_shown(getattr(defaults, name))}", f"{comments.get(name, '')} [{_words(types[name])}]".lstrip())
+        for name in (field.name for field in dataclasses.fields(plugin.config_type))
     ]
     presets = [("(no preset)", "the defaults above: the paper's main setting")]
     for preset_name, preset in plugin.presets.items():
@@ -51,6 +53,12 @@ def _changes(config: Any, defaults: Any) -> str:
     return " ".join(f"{name}={_shown(value)}" for name, value in pairs)
 
 
+def _words(annotation: Any) -> str:
+    if typing.get_origin(annotation) is typing.Literal:
+        return " | ".join(str(choice) for choice in typing.get_args(annotation))
+    return annotation.__name__ if isinstance(annotation, type) else str(annotation)
+
+
 def _shown(value: Any) -> str:
     return "none" if value is None else str(value)
 
@@ -58,7 +66,4 @@ def _shown(value: Any) -> str:
 def _columns(rows: list[tuple[str, str]]) -> list[str]:
     widest = max((len(left) for left, _ in rows), default=0)
     indent = " " * (widest + 4)
-    return [
-        textwrap.fill(f"  {left:<{widest}}  {right}", _WIDTH, subsequent_indent=indent)
-        for left, right in rows
-    ]
+    return [textwrap.fill(f"  {left:<{widest}}  {right}", _WIDTH, subsequent_indent=indent) for left, right in rows]

@@ -164,6 +164,9 @@ def _run(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="work that a kill may lose (default: 30)",
     )
+    group.add_argument(
+        "--compile", action="store_true", help="compile the method's networks: 15 to 60 s once, then faster steps"
+    )
 
 
 def _budget(parser: argparse.ArgumentParser, *, several: bool) -> None:
