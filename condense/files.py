@@ -244,7 +244,7 @@ def read_json(path: PathLike) -> Any:
 
 
 def read_tensors(path: PathLike, device: str = "cpu") -> dict[str, Tensor]:
-    """Loads all tensors of a safetensors file.
+    """Loads all tensors of a safetensors file into memory of their own.
 
     Raises:
         DamagedFile: when the file is truncated or of another format.
@@ -254,9 +254,11 @@ def read_tensors(path: PathLike, device: str = "cpu") -> dict[str, Tensor]:
 
     _require_file(path)
     try:
-        return load_file(path, device=device)
+        loaded = load_file(path, device=device)
     except (SafetensorError, ValueError) as error:
         raise DamagedFile(path, str(error)) from error
+    # The library maps the file: without a copy, tensors would change with it, and a truncation would kill the process.
+    return {name: tensor.clone() for name, tensor in loaded.items()}
 
 
 def read_metadata(path: PathLike) -> dict[str, str]:

@@ -65,7 +65,11 @@ class Progress(NoProgress):
                 self._bars = None
         parts = [f"condense: {shown.name}: {shown.done} of {shown.total} in {monotonic() - shown.begin:.1f} s"]
         parts += [part for part in (shown.values, note) if part]
-        print("; ".join(parts), file=self._stream)
+        line = "; ".join(parts)
+        if self._bars is not None:
+            self._bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        else:
+            print(line, file=self._stream)
 
 
 class _Shown:
@@ -91,4 +95,5 @@ def _bars(stream: TextIO) -> Any:
         TextColumn("{task.fields[values]}"),
         console=Console(file=stream),
         transient=True,
+        redirect_stdout=False,  # results go to stdout, and nothing of the bars does
     )

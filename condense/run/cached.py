@@ -34,14 +34,14 @@ def cached(key: Mapping[str, Any], build: Build, cache_dir: Path | None, open_ru
         BadInput: when a value needs itself, or the builder returns something that cannot be kept.
     """
     folder = cache.place(key, cache_dir)
-    if (found := _sound(folder)) is not None:
+    if (found := _sound(folder, announce=False)) is not None:
         return found
     if folder.name in _building:
         raise BadInput(
             f"the cached value {dict(key)} needs itself while it is being built; give the inner one another key"
         )
     with files.lock(folder):
-        if (found := _sound(folder)) is not None:
+        if (found := _sound(folder, announce=True)) is not None:
             return found
         _building.append(folder.name)
         try:
@@ -56,13 +56,14 @@ def cached(key: Mapping[str, Any], build: Build, cache_dir: Path | None, open_ru
     return dict(cache.read(folder))
 
 
-def _sound(folder: Path) -> dict[str, Any] | None:
+def _sound(folder: Path, announce: bool) -> dict[str, Any] | None:
     if not folder.is_dir():
         return None
     try:
         return dict(cache.read(folder))
     except DamagedFile as error:
-        print(f"condense: {error}; building it again", file=sys.stderr)
+        if announce:
+            print(f"condense: {error}; building it again", file=sys.stderr)
         return None
 
 

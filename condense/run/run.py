@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import torch
 
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from condense.distilled import DistilledSet
 
 Validator = Callable[["DistilledSet"], float]
+Network = TypeVar("Network", bound=torch.nn.Module)
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class Run:
@@ -43,6 +46,7 @@ class Run:
         check_every: steps between looks for values that are not finite; there is no device wait in between.
         time_budget: seconds of work, counted over all continuations, after which every phase ends early.
         validator: what `validate` asks; only a method that declares that it selects is given one.
+        compile: build machine code for what a method gives to `compiled`: 15 to 60 s once, then faster steps.
         shared: let several processes work in the directory; they share out jobs and shards, and wait for phases.
 
     Raises:
@@ -62,6 +66,7 @@ class Run:
         time_budget: float | None = None,
         progress: Progress | NoProgress | None = None,
         validator: Validator | None = None,
+        compile: bool = False,
         shared: bool = False,
     ):
         self.directory = Path(directory)
@@ -69,7 +74,7 @@ class Run:
         self.cache_dir = None if cache_dir is None else Path(cache_dir)
         self.device = torch.device(device)
         self._settings = Settings(
-            self.cache_dir, self.device, checkpoint_seconds, check_every, progress or NoProgress(), shared
+            self.cache_dir, self.device, checkpoint_seconds, check_every, progress or NoProgress(), compile, shared
         )
         self._validator = validator
         self._names: set[str] = set()
@@ -82,6 +87,18 @@ class Run:
         self._clock = Clock(self.directory / "clock.json", time_budget)
 
     # ------------------------------------------------------------------------------------------- what a method uses
+
+    def place(self, network: Network) -> Network:
+        """The network on the run's device, in the memory order in which its engine is fast."""
+        order = torch.channels_last if self._settings.compile else torch.preserve_format
+        return network.to(self.device, memory_format=order)
+
+    def compiled(self, function: Callable[P, R]) -> Callable[P, R]:
+        """The function, compiled if the run was asked to. Results move in their last bits."""
+        if not self._settings.compile:
+            return function
+        compiled: Callable[P, R] = torch.compile(function, dynamic=False)
+        return compiled
 
     def state(self, **things: Any) -> State:
         """What a loop changes; see `State`."""
@@ -230,6 +247,7 @@ class Run:
             checkpoint_seconds=settings.checkpoint_seconds,
             check_every=settings.check_every,
             progress=settings.progress,
+            compile=settings.compile,
         )
 
     def _claim(self, name: str) -> None:

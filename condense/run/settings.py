@@ -13,13 +13,14 @@ from condense.progress import NoProgress, Progress
 
 @dataclass(frozen=True)
 class Settings:
-    """Nothing here changes a result, except the device."""
+    """Nothing here changes a result, except the device and, in the last bits, compilation."""
 
     cache_dir: Path | None
     device: torch.device
     checkpoint_seconds: float  # 0 saves after every step
     check_every: int  # steps between looks for a divergence
     progress: Progress | NoProgress
+    compile: bool  # networks are compiled
     shared: bool  # several processes work in one run directory
 
     def __post_init__(self) -> None:

@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from condense import files, tensor_format
+from condense.errors import BadInput, DamagedFile
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.json"
+    files.write_json(path, {"b": 1, "a": 2})
+    assert path.read_text() == '{\n "a": 2,\n "b": 1\n}\n'
+
+    def full(handle: object, data: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(files, "write", full)
+    with pytest.raises(OSError, match="No space left"):
+        files.write_json(path, {"b": 3})
+    assert files.read_json(path) == {"b": 1, "a": 2}
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+def test_json_refuses_numbers_it_cannot_hold(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        files.write_json(tmp_path / "a.json", {"loss": float("nan")})
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe"])
+def test_damaged_json_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(DamagedFile, match=r"a\.json: damaged file \(not JSON"):
+        files.read_json(tmp_path / "a.json")
+
+
+def tensors() -> dict[str, torch.Tensor]:
+    base = torch.arange(12.0).reshape(3, 4)
+    return {
+        "transposed": base.t(),
+        "base": base,
+        "row of it": base[1:2],
+        "scalar": torch.tensor(2.5, dtype=torch.float64),
+        "empty": torch.zeros(0, 3),
+        "half": torch.tensor([1.5, float("nan")], dtype=torch.bfloat16),
+        "flags": torch.tensor([True, False, True]),
+        "wide": torch.tensor([2**60]),
+    }
+
+
+def test_tensors_come_back_and_the_library_reads_them(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    files.write_tensors(path, tensors(), {"b": "1", "a": "é"})
+    torch.testing.assert_close(files.read_tensors(path), tensors(), rtol=0, atol=0, equal_nan=True)
+    assert files.read_metadata(path) == {"a": "é", "b": "1"}
+    with safe_open(path, framework="numpy") as handle:
+        assert set(handle.keys()) == set(tensors())
+
+
+def test_equal_tensors_are_equal_bytes_in_every_process(tmp_path: Path) -> None:
+    files.write_tensors(tmp_path / "a", tensors(), {str(index): "x" for index in range(9)})
+    files.write_tensors(tmp_path / "b", dict(reversed(tensors().items())), {str(index): "x" for index in range(9)})
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    header = (tmp_path / "a").read_bytes()[8:]
+    assert list(json.loads(header[: header.index(b"}}") + 2])["__metadata__"]) == sorted("012345678")
+
+
+def test_every_tensor_is_aligned_to_its_elements(tmp_path: Path) -> None:
+    files.write_tensors(tmp_path / "a", tensors())
+    data = (tmp_path / "a").read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    assert length % 8 == 0
+    for name, facts in json.loads(data[8 : 8 + length]).items():
+        assert facts["data_offsets"][0] % tensors()[name].element_size() == 0
+
+
+def test_a_dtype_without_a_name_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"tensor 'x' has dtype torch\.complex64, which safetensors lacks; convert it"):
+        files.write_tensors(tmp_path / "a", {"x": torch.zeros(1, dtype=torch.complex64)})
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("cut", [0, 4, 30, -1])
+def test_truncated_tensors_are_refused_by_name(tmp_path: Path, cut: int) -> None:
+    path = tmp_path / "a.safetensors"
+    files.write_tensors(path, {"x": torch.zeros(5)})
+    path.write_bytes(path.read_bytes()[:cut])
+    for read in (files.read_tensors, files.read_metadata):
+        with pytest.raises(DamagedFile, match=r"a\.safetensors: damaged file"):
+            read(path)
+
+
+def test_a_missing_file_and_a_folder_are_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="gone does not exist"):
+        files.read_tensors(tmp_path / "gone")
+    with pytest.raises(IsADirectoryError, match="is a folder where a file was expected"):
+        files.read_tensors(tmp_path)
+
+
+def test_the_checksum_sees_names_dtypes_shapes_and_elements() -> None:
+    base = {"x": torch.zeros(2, 2), "y": torch.ones(1)}
+    variants = [
+        {"x": torch.zeros(2, 2), "z": torch.ones(1)},
+        {"x": torch.zeros(4), "y": torch.ones(1)},
+        {"x": torch.zeros(2, 2, dtype=torch.int32), "y": torch.ones(1)},
+        {"x": torch.zeros(2, 2), "y": torch.zeros(1)},
+    ]
+    assert tensor_format.checksum(dict(reversed(base.items()))) == tensor_format.checksum(base)
+    assert len({tensor_format.checksum(variant) for variant in [base, *variants]}) == 5
+
+
+def test_a_staged_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    target = tmp_path / "set"
+    with pytest.raises(RuntimeError), files.staged_directory(target) as folder:
+        files.write_text(folder / "a.txt", "a")
+        assert not target.exists()
+        raise RuntimeError
+    assert os.listdir(tmp_path) == []
+    with files.staged_directory(target) as folder:
+        files.write_text(folder / "a.txt", "a")
+    with pytest.raises(BadInput, match="set exists and is not empty; remove it or choose another place"):
+        files.staged_directory(target).__enter__()
+    with files.staged_directory(target, replace_existing=True) as folder:
+        files.write_text(folder / "b.txt", "b")
+    assert os.listdir(target) == ["b.txt"]
+    assert os.listdir(tmp_path) == ["set"]
+    files.write_text(tmp_path / "file", "")
+    with pytest.raises(BadInput, match="file is a file where a folder should be written"):
+        files.staged_directory(tmp_path / "file").__enter__()
+
+
+def test_temporaries_of_dead_processes_are_swept_and_those_of_living_ones_stay(tmp_path: Path) -> None:
+    script = (
+        "import os; from condense import files\n"
+        "files.fsync = lambda path: os._exit(1)\n"
+        f"files.write_text({str(tmp_path / 'a.txt')!r}, 'half')"
+    )
+    subprocess.run([sys.executable, "-c", script], check=False)
+    (left,) = os.listdir(tmp_path)
+    assert left.startswith(".tmp-")
+    living = left.replace(left.split("-")[2], str(os.getppid()))
+    (tmp_path / living).touch()
+    files.write_text(tmp_path / "b.txt", "b")
+    assert sorted(os.listdir(tmp_path)) == sorted([living, "b.txt"])
+
+
+def test_a_lock_keeps_others_out_and_dies_with_its_holder(tmp_path: Path) -> None:
+    script = (
+        "import sys, time; from condense import files\n"
+        f"with files.lock({str(tmp_path / 'place')!r}):\n    print('held', flush=True); time.sleep(60)"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None
+    with holder, holder.stdout:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(files.InUse, match="place is in use by another process; wait until that ends"):
+            files.lock(tmp_path / "place", timeout=0).__enter__()
+        holder.kill()
+        holder.wait()
+    with files.lock(tmp_path / "place", timeout=5):
+        pass
+
+
+def test_names_become_parts_of_paths() -> None:
+    assert files.safe_name("cifar10[0-4]+rgb@32") == "cifar10_0-4_+rgb@32"
+    assert files.safe_name("../etc") == "etc"
+    assert files.safe_name("..") == "_"
+
+
+def test_discard_takes_files_folders_and_nothing(tmp_path: Path) -> None:
+    files.write_text(tmp_path / "a" / "b.txt", "b")
+    files.discard(tmp_path / "a")
+    files.write_text(tmp_path / "c", "c")
+    files.discard(tmp_path / "c")
+    files.discard(tmp_path / "c")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_copied_file_has_the_same_bytes(tmp_path: Path) -> None:
+    files.write_bytes(tmp_path / "a", b"content")
+    files.copy_file(tmp_path / "a", tmp_path / "new" / "b")
+    assert files.sha256(tmp_path / "a") == files.sha256(tmp_path / "new" / "b")
