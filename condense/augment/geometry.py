@@ -29,15 +29,12 @@ class _Shift(torch.autograd.Function):
         pad_h, pad_w = int(down.abs().amax()), int(right.abs().amax())
         padded = F.pad(images, (pad_w, pad_w, pad_h, pad_h))
         row_length, plane = width + 2 * pad_w, (height + 2 * pad_h) * (width + 2 * pad_w)
-
-        def count(n: int) -> Tensor:
-            return torch.arange(n, device=images.device)
-
-        planes = count(batch * channels).view(batch, channels, 1, 1) * plane
-        rows = (count(height) + (down + pad_h).to(images.device)[:, None]) * row_length  # (B, H)
-        columns = count(width) + (right + pad_w).to(images.device)[:, None]  # (B, W)
-        places = planes + (rows[:, :, None] + columns[:, None, :])[:, None]  # (B, C, H, W)
-        return padded.reshape(-1).index_select(0, places.view(-1)).view(images.shape)
+        down, right = (down + pad_h).to(images.device), (right + pad_w).to(images.device)
+        # Each row of the output is a stretch of the padded memory: copied whole, it needs one index and not W.
+        rows = (torch.arange(height, device=images.device) + down[:, None]) * row_length + right[:, None]  # (B, H)
+        planes = torch.arange(batch * channels, device=images.device).view(batch, channels, 1) * plane
+        starts = (planes + rows[:, None]).view(-1)  # (B*C*H,)
+        return padded.reshape(-1).unfold(0, width, 1).index_select(0, starts).view(images.shape)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
