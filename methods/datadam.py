@@ -75,7 +75,8 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
     synthetic_means = averaging(labels, train.n_classes)  # (K, M)
     real_means = averaging(classes.repeat_interleave(config.real_batch), train.n_classes)  # (K, K*B)
     augment = DSA.for_split(train, one_op_per="sample", align_corners=config.align_corners)
-    network = networks.build(config.network, train.shape, train.n_classes, run.rng("build")).to(run.device)
+    network = run.place(networks.build(config.network, train.shape, train.n_classes, run.rng("build")))
+    describe = run.compiled(attention_means)
 
     state = run.state(images=images, optimizer=optimizer)
     for step in run.loop("match", config.steps, state):
@@ -87,8 +88,8 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
             batch = augment.apply(batch, draw.repeat_interleave(config.real_batch))
             synthetic = augment.apply(images, draw.take(labels))
         with torch.no_grad():
-            target = attention_means(network, batch, real_means, config.power)
-        matched = attention_means(network, synthetic, synthetic_means, config.power)
+            target = describe(network, batch, real_means, config.power)
+        matched = describe(network, synthetic, synthetic_means, config.power)
         attention = torch.stack([squared_gap(*pair) for pair in zip(target.maps, matched.maps, strict=True)]).sum()
         embedding = squared_gap(target.embedding, matched.embedding)
         loss = config.scale * (config.attention_weight * attention + config.balance * embedding)  # L_SAM + lambda L_MMD

@@ -84,7 +84,7 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
     optimizer = torch.optim.SGD([images.requires_grad_()], lr=config.lr_images, momentum=config.momentum)
     real = RealBatches(train, space)
     augment = DSA.for_split(train, align_corners=config.align_corners) if config.augment else None
-    network = networks.build(config.network, train.shape, train.n_classes, run.rng("build")).to(run.device)
+    network = run.place(networks.build(config.network, train.shape, train.n_classes, run.rng("build")))
 
     # One step is one image update: the network is trained on between the matches of one initialisation.
     state = run.state(images=images, optimizer=optimizer, network=network)

@@ -18,7 +18,7 @@ from condense.augment import DSA
 from condense.budget import Budget
 from condense.data import Split
 from condense.distilled import DistilledSet, HardLabels
-from condense.matching import Initial, RealBatches, averaging, embed_in_chunks, initial_images, squared_gap
+from condense.matching import Initial, RealBatches, averaging, initial_images, mean_embeddings, squared_gap
 from condense.method import Cost, Method, Preset
 from condense.run import Run
 
@@ -65,7 +65,9 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
     real = RealBatches(train, space)
     means = averaging(labels, train.n_classes)  # (K, M)
     augment = DSA.for_split(train, one_op_per="sample", align_corners=config.align_corners)
-    network = networks.build(config.network, train.shape, train.n_classes, run.rng("build")).to(run.device)
+    network = run.place(networks.build(config.network, train.shape, train.n_classes, run.rng("build")))
+    chunk = None if networks.uses_batch_statistics(network) else 256
+    embed = run.compiled(network.embed)
 
     state = run.state(images=images, optimizer=optimizer)
     for step in run.loop("match", config.steps, state):
@@ -76,7 +78,7 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
             draw = augment.draw(train.n_classes, train.shape, run.rng("augment", step))
             batch = augment.apply(batch.flatten(0, 1), draw.repeat_interleave(config.real_batch)).view_as(batch)
             synthetic = augment.apply(images, draw.take(labels))
-        loss = squared_gap(embed_in_chunks(network, batch), means @ network.embed(synthetic))
+        loss = squared_gap(mean_embeddings(embed, batch, chunk), means @ embed(synthetic))
         optimizer.zero_grad()
         loss.backward(inputs=[images])
         optimizer.step()  # S <- S - eta grad_S L

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import shutil
 import statistics
 import sys
 from pathlib import Path
@@ -89,7 +90,7 @@ def bench(arguments: argparse.Namespace) -> int:
         place=place,
     )
     leaderboard.write(arguments.results, arguments.results / CARDS)
-    print(leaderboard.text(arguments.results))
+    print(leaderboard.text(arguments.results, _width()))
     print(f"tables, plots and records: {arguments.results}", file=sys.stderr)
     for failure in report.failures:
         print(f"condense: failed: {failure}", file=sys.stderr)
@@ -113,7 +114,7 @@ def leaderboard(arguments: argparse.Namespace) -> int:
             print(f"condense: failed: the leaderboard under {results} is not what the records give", file=sys.stderr)
         return int(bool(problems))
     written = board.write(results, cards)
-    print(board.text(results))
+    print(board.text(results, _width()))
     print(f"{len(written)} files drawn from the records under {results}", file=sys.stderr)
     return 0
 
@@ -148,6 +149,10 @@ def _device(name: str) -> str:
         reason = str(error).split("\n")[0].split(". ")[0].rstrip(".")
         raise BadInput(f"device {name!r} cannot be used ({reason}); give one that is there, such as cpu") from None
     return name
+
+
+def _width() -> int:
+    return shutil.get_terminal_size((120, 24)).columns  # 120 where stdout is no terminal
 
 
 def _command(arguments: argparse.Namespace) -> str:
