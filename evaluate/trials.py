@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,9 +12,9 @@ from torch import nn
 
 from condense import machine, networks
 from condense.errors import BadInput, Diverged
-from condense.evaluate.draws import stream
 from condense.evaluate.records import Cell
-from condense.training import Engine, Recipe, Source, accuracy, choose, train_seeds
+from condense.run.randomness import generator
+from condense.training import Engine, Recipe, Rng, Source, accuracy, choose, train_seeds
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,14 @@ class Trial:
         except BadInput as error:
             yield Cell(status="n/a", reason=str(error))
             return
-        for group in [list(seeds)] if engine.name == "batched" else [[seed] for seed in seeds]:
-            yield self._cell(group, engine)
+        if engine.name == "batched":
+            together = self._cell(list(seeds), engine)
+            if together.status == "ok" or len(seeds) == 1:
+                yield together
+                return
+        # One at a time also after a failure of all together, to tell which seed it was.
+        for seed in seeds:
+            yield self._cell([seed], engine)
 
     def engine(self, seeds: Sequence[int]) -> Engine:
         """The engine for this much work; raises BadInput when the network cannot take the images."""
@@ -73,6 +80,14 @@ class Trial:
         facts = machine.engine(self.device)
         threads = f", {facts['threads']} threads" if facts["threads"] else ""
         return f"{engine}; {facts['device']}{threads}; torch {facts['torch']}"
+
+
+def stream(network: str, seed: int) -> Rng:
+    """rng(name, *ids) of one network and seed, the same for every set.
+
+    Two sets judged with the same seed start from the same weights, which makes their difference a paired one.
+    """
+    return functools.partial(generator, "judge", network, seed)
 
 
 def _is_memory(error: Exception) -> bool:

@@ -1,0 +1,91 @@
+"""A data set and a protocol so small that a network is judged in a few hundredths of a second."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from condense.data import Dataset, Split
+from condense.distilled import DistilledSet, SoftLabels
+from condense.evaluate.protocol import Protocol
+from condense.preprocessing import normalise
+
+CLASSES = ("dark", "grey", "bright")
+
+
+def split_of(per_class: int, seed: int) -> Split:
+    """Three classes of 4x4 images that differ in brightness, with much noise: neither chance level nor perfect."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(3).repeat_interleave(per_class)
+    base = 96 + 32 * labels
+    noise = 60 * torch.randn(len(labels), 1, 4, 4, generator=generator)
+    offset = 20 * torch.randn(len(labels), 1, 1, 1, generator=generator)
+    pixels = (base[:, None, None, None] + offset + noise).clamp(0, 255).to(torch.uint8)
+    return Split.from_arrays(pixels, labels, CLASSES, flips=False, mean=(0.5,), std=(0.3,))
+
+
+@pytest.fixture(scope="session")
+def dataset() -> Dataset:
+    train, test = split_of(12, seed=1), split_of(30, seed=2)
+    return Dataset(
+        name="shades",
+        train=train,
+        test=test,
+        classes=CLASSES,
+        shape=(1, 4, 4),
+        fingerprint="f" * 64,
+        flips=False,
+        mean=(0.5,),
+        std=(0.3,),
+        licence="none",
+        homepage="none",
+    )
+
+
+@pytest.fixture(scope="session")
+def synthetic(dataset) -> DistilledSet:
+    generator = torch.Generator().manual_seed(3)
+    labels = torch.arange(3).repeat_interleave(4)
+    images = (labels - 1.0)[:, None, None, None] + torch.randn(12, 1, 4, 4, generator=generator)
+    return DistilledSet.synthetic(images, labels, dataset.train, normalise((0.5,), (0.3,)))
+
+
+@pytest.fixture(scope="session")
+def softened(synthetic) -> DistilledSet:
+    """The same images; soft labels whose largest value is at the same class."""
+    hard = synthetic.labels.hard()
+    values = torch.full((len(hard), 3), 0.2).scatter(1, hard[:, None], 0.6)
+    return dataclasses.replace(synthetic, labels=SoftLabels(values))
+
+
+RECIPE = {
+    "epochs": 4,
+    "batch": 5,
+    "lr": 0.05,
+    "schedule": {"kind": "drop-restart", "after": 2, "factor": 0.1},
+    "augment": {"kind": "dsa", "ops": ["crop", "flip"]},
+}
+
+
+@pytest.fixture
+def make_protocol():
+    def make(**changes) -> Protocol:
+        plain = {
+            "schema": 1,
+            "name": "tiny",
+            "version": 1,
+            "title": "Tiny",
+            "track": "common-hard",
+            "tier": "tests",
+            "recipe": RECIPE,
+            "max_updates": 1000,
+            "seeds": 2,
+            "panel": [{"network": "mlp:width=8"}, {"network": "convnet-d1:width=4"}],
+            "needs": {"labels": "hard"},
+            "notes": ["for tests"],
+        }
+        return Protocol.model_validate(plain | changes)
+
+    return make
