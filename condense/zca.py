@@ -2,7 +2,7 @@
 
     S = (X - mu)^T (X - mu) / (n - 1) = U diag(l) U^T,    W = U diag((l + epsilon)^(-1/2)) U^T
 
-Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009, appendix A. The trajectory-matching papers use
+Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009, appendix A. Trajectory matching uses
 epsilon = 0.1 on pixels in [0, 1], which is large: directions with l well above 0.1 are whitened, fine detail is
 multiplied by about 3.2.
 """

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
 
@@ -69,7 +68,7 @@ def load(
         BadInput: when data are missing, malformed, or cannot be decoded, saying which file and what to do.
         DamagedFile: for a truncated Parquet or idx file.
     """
-    request = _parsed(name)
+    request = parse(name)
     source = locate.source(request.base, locate.folder(data_dir), cache.root(cache_dir))
     stored, every_class = opening.stored(source, request, cache.root(cache_dir))
     return _assembled(source.name, request, stored, every_class)
@@ -84,11 +83,6 @@ def known(data_dir: str | os.PathLike[str] | None = None) -> list[DatasetInfo]:
         how = "" if place.available else place.how_to_get
         infos.append(DatasetInfo(name, place.description, facts.shape, facts.n_classes, place.available, how))
     return infos
-
-
-def _parsed(name: str) -> Request:
-    # A folder may itself be called "faces@2x": what exists as it is written has no adapters.
-    return Request(name) if os.sep in name and Path(name).expanduser().exists() else parse(name)
 
 
 def _assembled(base: str, request: Request, stored: Stored, every_class: Sequence[str]) -> Dataset:

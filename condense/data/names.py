@@ -8,9 +8,11 @@ the order of the whole set, repeating a grey channel and resizing act on differe
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from condense.errors import BadInput, UnknownName
 
@@ -31,7 +33,7 @@ class Request:
 
 
 def parse(name: str) -> Request:
-    """Takes a name apart; a base without adapters may be a path.
+    """Takes a name apart. The base may be a path; a path that exists as it is written, as "sets/faces@2x", is whole.
 
     Raises:
         BadInput: for an adapter that does not exist, is malformed, or stands twice.
@@ -39,10 +41,16 @@ def parse(name: str) -> Request:
     match = _NAME.fullmatch(name)
     if match is None or not match["base"]:
         raise BadInput(f"{name!r} is not a data set name; write for example digits, cifar10[0-4] or mnist+rgb@32")
+    base, adapters = match["base"], match["adapters"]
+    if os.sep in name:
+        ends = [adapter.end() for adapter in _ADAPTER.finditer(adapters)]
+        folders = [end for end in ends if Path(base + adapters[:end]).expanduser().exists()]
+        if folders:
+            base, adapters = base + adapters[: folders[-1]], adapters[folders[-1] :]
     classes: tuple[str, ...] | None = None
     colour = False
     size = None
-    for adapter in _ADAPTER.finditer(match["adapters"]):
+    for adapter in _ADAPTER.finditer(adapters):
         text = adapter[0]
         if (text[0] == "[" and classes is not None) or (text[0] == "+" and colour) or (text[0] == "@" and size):
             raise BadInput(f"{name!r} has two adapters of the kind {text[0]!r}; keep one")
@@ -54,7 +62,7 @@ def parse(name: str) -> Request:
             colour = True
         else:
             size = _size(adapter["size"], name)
-    return Request(match["base"], classes, colour, size)
+    return Request(base, classes, colour, size)
 
 
 def canonical(base: str, classes: Sequence[int] | None, colour: bool, size: tuple[int, int] | None) -> str:
