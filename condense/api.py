@@ -11,7 +11,6 @@ import functools
 import itertools
 import shlex
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -117,17 +116,15 @@ def distill(
     request = _request(plugin, config, size, source, seed, place)
     name = f"{files.safe_name(source.name)}-{plugin.name}-{size}-s{seed}-{digest(request)[:8]}"
     target = Path(out) if out is not None else SETS / name
-    if (target / "set.json").is_file() and distilled.load(target).provenance.get("request") == digest(request):
+    if _is_finished(target, digest(request)):
         return target
-    if target.exists() and (target.is_file() or any(target.iterdir())):
-        raise BadInput(f"{target} exists and holds something else; choose another --out or remove it")
 
     work = WORK / name
     _announce(plugin, source, size, config, place)
     with machine.PeakMemory(place.device) as peak:
         result, seconds = _run_method(plugin, config, size, source, seed, work, place, request)
     provenance = {
-        **result.provenance,
+        **result.provenance,  # the configuration that was resolved, and phases that ended early
         "method": plugin.name,
         "title": plugin.about.title,
         "kind": plugin.about.kind,
@@ -150,6 +147,18 @@ def distill(
     return target
 
 
+def _is_finished(target: Path, request: str) -> bool:
+    """Whether the set asked for stands in its folder already; refuses a place that holds anything else."""
+    if (target / "set.json").is_file() and distilled.load(target).provenance.get("request") == request:
+        return True
+    standing = next(place for place in (target, *target.absolute().parents) if place.exists())
+    if not standing.is_dir():
+        raise BadInput(f"{standing} is a file where a folder should be; choose another --out")
+    if standing == target and any(target.iterdir()):
+        raise BadInput(f"{target} exists and holds something else; choose another --out or remove it")
+    return False
+
+
 def _run_method(
     plugin: Plugin,
     config: Any,
@@ -162,17 +171,18 @@ def _run_method(
 ) -> tuple[DistilledSet, float]:
     """Chooses on held-out training data where the method declares a choice, then distils on all of train."""
     train = source.train if plugin.about.uses_labels else source.train.unlabelled()
-    begin = time.monotonic()
+    seconds = 0.0
     if plugin.choose is not None:
         kept, held = data.validation_split(source.train)
         check = validator.make_validator(held, device=place.device)
         with Run(work / "choose", seed=seed, request=request, validator=check, **place.options()) as chooser:
             config = plugin.choose(kept if plugin.about.uses_labels else kept.unlabelled(), budget, config, chooser)
+            seconds += chooser.elapsed
     with Run(work / "distill", seed=seed, request=request, **place.options()) as run:
         result = plugin.distill(train, budget, config, run)
-        stops = dict(run.stops)
-    provenance = {"config": dataclasses.asdict(config), "stops": stops}
-    return dataclasses.replace(result, provenance=provenance), time.monotonic() - begin
+        seconds += run.elapsed
+        provenance = {"config": dataclasses.asdict(config), "stops": dict(run.stops)}
+    return dataclasses.replace(result, provenance=provenance), seconds
 
 
 def score(
@@ -270,7 +280,7 @@ def bench(
     """
     place = place or Place()
     report = BenchReport()
-    names = list(methods) if methods is not None else registry.names()
+    names = list(methods) if methods is not None else registry.built_in()
     for name in names:
         registry.get(name).config(preset)  # a misspelt name is told before hours were spent on the others
     rules = protocols.load(protocol)

@@ -123,7 +123,7 @@ def train_network(
     network: torch.nn.Module, images: Tensor, labels: Tensor, augment: DSA | None, config: Config, run: Run, step: int
 ) -> None:
     """theta <- theta - eta_theta grad L^S, for the inner loop's epochs, in place (Alg. 1, line 11)."""
-    parameters = list(network.parameters())
+    parameters: list[Tensor] = list(network.parameters())
     for epoch in range(config.network_epochs):
         order = torch.randperm(len(images), generator=run.rng("order", step, epoch))
         for number, rows in enumerate(order.to(images.device).split(config.network_batch)):
@@ -132,7 +132,7 @@ def train_network(
                 batch = augment(batch, run.rng("network-augment", step, epoch, number))
             grads = torch.autograd.grad(cross_entropy(network(batch), labels[rows]), parameters)
             with torch.no_grad():
-                torch._foreach_sub_(parameters, torch._foreach_mul(grads, config.lr_network))
+                torch._foreach_add_(parameters, grads, alpha=-config.lr_network)
 
 
 def cost(train: Split, budget: Budget, config: Config) -> Cost:

@@ -90,8 +90,10 @@ class Run:
 
     def place(self, network: Network) -> Network:
         """The network on the run's device, in the memory order in which its engine is fast."""
-        order = torch.channels_last if self._settings.compile else torch.preserve_format
-        return network.to(self.device, memory_format=order)
+        network.to(self.device)
+        if self._settings.compile:
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in PyTorch's stubs
+        return network
 
     def compiled(self, function: Callable[P, R]) -> Callable[P, R]:
         """The function, compiled if the run was asked to. Results move in their last bits."""
