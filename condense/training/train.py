@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # Looking at a loss waits for the device, so divergence is looked for every so many steps and after the last one.
 _CHECK_EVERY = 50
 
-OnStep = Callable[[int, int, Tensor], None]  # (epoch, step, detached loss), after the optimiser's step
+OnStep = Callable[[int, int, Tensor], None]  # (epoch, step, detached loss, or losses (S,)), after the optimiser's step
 
 
 def train(
@@ -80,6 +80,7 @@ def train_seeds(
     rngs: Sequence[Rng],
     *,
     engine: Engine | None = None,
+    on_step: OnStep | None = None,
 ) -> list[nn.Module]:
     """Trains one network per seed, each initialised from its rng("init"); raises as `train`.
 
@@ -94,7 +95,7 @@ def train_seeds(
     engine = engine or choose(recipe, networks[0], len(source), device, shape=first.shape, seeds=len(rngs))
     if engine.name == "sequential":
         for network, rng in zip(networks, rngs, strict=True):
-            train(network, source, recipe, rng, engine=engine)
+            train(network, source, recipe, rng, engine=engine, on_step=on_step)
         return networks
     for network in networks:
         _place(network, recipe, engine)
@@ -107,7 +108,7 @@ def train_seeds(
         return compute([batches(epoch, step) for batches in streams])
 
     steps = range(recipe.epochs * first.steps_per_epoch)
-    _descend(steps, recipe, first.steps_per_epoch, optimiser, gradient, None)
+    _descend(steps, recipe, first.steps_per_epoch, optimiser, gradient, on_step)
     compute.write_back()
     for network in networks:
         _check_parameters(network.parameters())
