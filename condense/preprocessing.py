@@ -24,6 +24,7 @@ from condense.identity import digest as digest_of
 
 Kind = Literal["identity", "normalise", "zca"]
 _MATRICES = ("mean", "unwhiten", "whiten")
+_LARGEST = 16_384  # D of ZCA, 2 GiB a matrix: 64x64 colour images have 12,288
 _NO_MATRICES = (
     "the ZCA matrices of this set are neither bundled nor in the cache; give the data set that it was distilled from, "
     "or have it exported with --self-contained"
@@ -170,6 +171,11 @@ def fit(
         raise BadInput(f"epsilon of ZCA must be positive, got {epsilon}; the papers use 0.1")
     if len(train) < 2:
         raise BadInput("ZCA needs at least two training images for a covariance, got one")
+    if math.prod(train.shape) > _LARGEST:
+        raise BadInput(
+            f"ZCA of images {train.shape} needs two matrices of {math.prod(train.shape)} squared numbers; "
+            "use normalise, or a smaller size as in @64"
+        )
     wanted = Preprocessing("zca", epsilon=float(epsilon), shape=train.shape, fingerprint=train.fingerprint)
     path = _path(wanted, cache_dir)
     with files.lock(path):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -23,6 +24,8 @@ _THREADS = min(4, os.cpu_count() or 1)  # decoding releases the interpreter lock
 _GREY = {"1", "L", "LA"}
 _DEEP = {"I", "F", "I;16", "I;16L", "I;16B", "I;16N"}  # more than 8 bits: converting would clip, not scale
 
+_FAILURES = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises on broken files
+
 
 @dataclass(frozen=True)
 class Form:
@@ -34,19 +37,18 @@ class Form:
 
 def form_of(contents: Contents, size: tuple[int, int] | None) -> Form:
     """One channel when every training image is grey, else three; the given size, or that of the first image."""
-    grey = True
-    for start in range(0, len(contents.train.labels), CHUNK):
-        rows = range(start, min(start + CHUNK, len(contents.train.labels)))
-        for row, encoded in zip(rows, contents.train.fetch(rows), strict=True):
-            if not _is_grey(encoded, contents.train.describe(row)):
-                grey = False
-                break
-        if not grey:
-            break
+    grey = all(_is_grey(encoded, describe) for encoded, describe in _each(contents.train))
     if size is not None:
         return Form((1 if grey else 3, *size), fit=True)
-    first = _opened(contents.train.fetch([0])[0], contents.train.describe(0))
+    first = _opened(contents.train.fetch([0])[0], partial(contents.train.describe, 0))
     return Form((1 if grey else 3, first.height, first.width), fit=False)
+
+
+def _each(part: Part) -> Iterator[tuple[Encoded, Callable[[], str]]]:
+    for start in range(0, len(part.labels), CHUNK):
+        rows = range(start, min(start + CHUNK, len(part.labels)))
+        for row, encoded in zip(rows, part.fetch(rows), strict=True):
+            yield encoded, partial(part.describe, row)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,8 +102,8 @@ def _decode(part: Part, rows: Sequence[int], form: Form, pool: ThreadPoolExecuto
     def decode(positions: range) -> bool:
         resized = False
         for position in positions:
-            name = part.describe(rows[position])
-            images[position], changed = _pixels(encoded[position], form, name)
+            describe = partial(part.describe, rows[position])
+            images[position], changed = _pixels(encoded[position], form, describe)
             resized |= changed
         return resized
 
@@ -110,20 +112,19 @@ def _decode(part: Part, rows: Sequence[int], form: Form, pool: ThreadPoolExecuto
     return Chunk(images, any(list(pool.map(decode, parts))))
 
 
-def _pixels(encoded: Encoded, form: Form, name: str) -> tuple[NDArray[np.uint8], bool]:
+def _pixels(encoded: Encoded, form: Form, describe: Callable[[], str]) -> tuple[NDArray[np.uint8], bool]:
     channels, height, width = form.shape
-    image = _opened(encoded, name)
+    image = _opened(encoded, describe)
     if channels == 1 and image.mode not in _GREY:
-        raise BadInput(f"{name} is in colour and the training images are grey; make them all grey or all colour")
+        raise BadInput(f"{describe()} is in colour and the training images are grey; make them all grey or all colour")
     try:
         image = image.convert("L" if channels == 1 else "RGB")
-    except (OSError, SyntaxError, ValueError) as error:
-        raise _undecodable(name, error) from error
+    except _FAILURES as error:
+        raise _undecodable(describe(), error) from error
     resized = image.size != (width, height)
     if resized and not form.fit:
-        found = f"{image.height}x{image.width}"
-        expected = f"the first image is {height}x{width}"
-        raise BadInput(f"{name} is {found} and {expected}; add a size to the data set's name, as in @{height}")
+        sizes = f"is {image.height}x{image.width} and the first image {height}x{width}"
+        raise BadInput(f"{describe()} {sizes}; add a size to the data set's name, as in @{height}")
     if resized:
         # Pillow works in integers, so the result is the same on every machine; it averages when it shrinks.
         image = ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
@@ -131,25 +132,27 @@ def _pixels(encoded: Encoded, form: Form, name: str) -> tuple[NDArray[np.uint8],
     return array[None] if channels == 1 else array.transpose(2, 0, 1), resized
 
 
-def _opened(encoded: Encoded, name: str) -> Image.Image:
+def _opened(encoded: Encoded, describe: Callable[[], str]) -> Image.Image:
     if isinstance(encoded, np.ndarray):
         return Image.fromarray(encoded)
     try:
         # Files are read whole, since Pillow keeps one open until its pixels are asked for.
-        image = encoded if isinstance(encoded, Image.Image) else Image.open(io.BytesIO(content(encoded, name)))
-    except BadInput:
-        raise
-    except (OSError, SyntaxError, ValueError) as error:
-        raise _undecodable(name, error) from error
+        image = encoded if isinstance(encoded, Image.Image) else Image.open(io.BytesIO(content(encoded)))
+    except _FAILURES as error:
+        raise _undecodable(describe(), error) from error
     if image.mode in _DEEP:
-        raise BadInput(f"{name} has more than 8 bits a channel (mode {image.mode}); convert it to 8 bits")
+        raise BadInput(f"{describe()} has more than 8 bits a channel (mode {image.mode}); convert it to 8 bits")
     return image
 
 
-def _is_grey(encoded: Encoded, name: str) -> bool:
-    return encoded.ndim == 2 if isinstance(encoded, np.ndarray) else _opened(encoded, name).mode in _GREY
+def _is_grey(encoded: Encoded, describe: Callable[[], str]) -> bool:
+    return encoded.ndim == 2 if isinstance(encoded, np.ndarray) else _opened(encoded, describe).mode in _GREY
 
 
 def _undecodable(name: str, error: Exception) -> BadInput:
-    reason = "not an image that Pillow knows" if isinstance(error, UnidentifiedImageError) else str(error)
+    reason = str(error)
+    if isinstance(error, UnidentifiedImageError):
+        reason = "not an image that Pillow knows"
+    elif isinstance(error, OSError) and error.strerror:
+        reason = error.strerror
     return BadInput(f"{name} cannot be decoded ({reason}); restore it, or remove it from the set")

@@ -71,9 +71,7 @@ def _read(source: Source) -> Contents:
     contents = source.read()
     for split, part in (("training", contents.train), ("test", contents.test)):
         if not len(part.labels):
-            raise BadInput(
-                f"{source.name}: the {split} split is empty; a data set needs images to learn from and to test on"
-            )
+            raise BadInput(f"{source.name}: the {split} split is empty; put labelled images there")
     return contents
 
 
@@ -133,7 +131,7 @@ def _index(path: Path) -> dict[str, Any] | None:
 def _encoded_fingerprint(part: Part, classes: Sequence[str], form: Form, advance: Callable[[int], None]) -> str:
     mark = Fingerprint(part.labels, classes, form.shape, of="encoded images")
     for row in range(len(part.labels)):
-        mark.update_encoded(content(part.fetch([row])[0], part.describe(row)))
+        mark.update_encoded(content(part.fetch([row])[0]))
         advance(1)
     return mark.hexdigest()
 

@@ -72,7 +72,7 @@ def test_a_colour_test_image_among_grey_ones_is_named(image_folder: Writer) -> N
 def test_images_of_different_sizes_need_a_size_in_the_name(image_folder: Writer) -> None:
     folder = image_folder()
     Image.new("RGB", (10, 4), (200, 0, 0)).save(folder / "train/dog/1.png")
-    with pytest.raises(BadInput, match=r"train/dog/1.png is 4x10 and the first image is 6x6; add a size .* @6"):
+    with pytest.raises(BadInput, match=r"train/dog/1.png is 4x10 and the first image 6x6; add a size .* @6"):
         load(str(folder))
     dataset = load(f"{folder}@4")
     assert dataset.name == "pets@4"

@@ -183,6 +183,10 @@ def test_fitting_refuses_what_it_cannot_do(train: Split) -> None:
     for epsilon in (0.0, -0.1, math.nan):
         with pytest.raises(BadInput, match="epsilon of ZCA must be positive"):
             preprocessing.fit("zca", train, epsilon=epsilon)
+    with pytest.raises(
+        BadInput, match=r"of images \(3, 74, 74\) needs two matrices of 16428 squared numbers; use normalise"
+    ):
+        preprocessing.fit("zca", random_split(2, (3, 74, 74)))
     with pytest.raises(BadInput, match="at least two training images"):
         preprocessing.fit("zca", train.subset([0]))
 

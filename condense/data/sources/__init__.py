@@ -11,26 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from condense.errors import BadInput
-
 # Bytes of an image file, its path, an opened image, or pixels (H, W) or (H, W, 3).
 Encoded = bytes | Path | Image.Image | NDArray[np.uint8]
 
 
-def content(encoded: Encoded, name: str) -> bytes:
-    """The bytes that an encoded image consists of.
-
-    Raises:
-        BadInput: naming the image, when its file cannot be read.
-    """
+def content(encoded: Encoded) -> bytes:
+    """The bytes that an encoded image consists of; a file is read whole."""
     if isinstance(encoded, bytes):
         return encoded
-    if not isinstance(encoded, Path):
-        return encoded.tobytes()
-    try:
-        return encoded.read_bytes()
-    except OSError as error:
-        raise BadInput(f"{name} cannot be read ({error.strerror}); restore it, or remove it from the set") from error
+    return encoded.read_bytes() if isinstance(encoded, Path) else encoded.tobytes()
 
 
 @dataclass(frozen=True, eq=False)
