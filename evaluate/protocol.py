@@ -8,6 +8,7 @@ many images they hold and what they offer. It knows no method.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import re
 from collections.abc import Mapping
@@ -198,10 +199,8 @@ def _fitted(fields: Mapping[str, Any], samples: int, max_updates: int | None, fl
 
 def _shortened(recipe: Recipe, epochs: int) -> Recipe:
     """Fewer epochs, with the drop and the warm-up at the same fraction of the training."""
-    import dataclasses
-
     share = epochs / recipe.epochs
-    changes: dict[str, int] = {"warmup": round(recipe.schedule.warmup * share)}
-    if recipe.schedule.after is not None:
-        changes["after"] = min(round(recipe.schedule.after * share), epochs - 2)
-    return recipe.replace(epochs=epochs, schedule=dataclasses.replace(recipe.schedule, **changes))
+    schedule = dataclasses.replace(recipe.schedule, warmup=round(recipe.schedule.warmup * share))
+    if schedule.after is not None:
+        schedule = dataclasses.replace(schedule, after=min(round(schedule.after * share), epochs - 2))
+    return recipe.replace(epochs=epochs, schedule=schedule)

@@ -8,7 +8,6 @@ there, and leaves the file byte for byte as it was when it has nothing to add. T
 from __future__ import annotations
 
 import json
-import platform
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -171,9 +170,11 @@ def compose(
     cells: Mapping[str, Cell],
     command: str,
     distill: DistillCost | None = None,
+    device: str = "cpu",
 ) -> Record:
     """A record of `cells`, as `judge` gave them, with this code, judge, date and host."""
-    host = {"machine": platform.machine(), "system": platform.system(), "python": platform.python_version()}
+    from condense import machine  # here, because it imports PyTorch, which readers of records do not need
+
     empty = Record(
         judge=JUDGE,
         protocol=protocol,
@@ -183,7 +184,9 @@ def compose(
         cells={},
         command=command,
         code=Code(version=__version__, commit=commit()),
-        volatile=Volatile(date=datetime.now(UTC).isoformat(timespec="seconds"), host=host, distill=distill),
+        volatile=Volatile(
+            date=datetime.now(UTC).isoformat(timespec="seconds"), host=machine.describe(device), distill=distill
+        ),
     )
     return empty.with_cells(cells)
 
@@ -258,10 +261,7 @@ def _merged(path: Path, old: Record, new: Record) -> Record:
         raise BadInput(f"{path} holds set {old.set.id}, not {new.set.id}; give another --results folder")
     cells, times = dict(old.cells), dict(old.volatile.cells)
     for name, cell in new.cells.items():
-        if name not in cells:
-            cells[name] = cell
-        else:
-            cells[name] = _join(cells[name], cell)
+        cells[name] = _join(cells[name], cell) if name in cells else cell
         if seconds := _seconds(cells[name], (old, name), (new, name)):
             times[name] = CellTimes(seconds=seconds)
     return old.model_copy(update={"cells": cells, "volatile": old.volatile.model_copy(update={"cells": times})})

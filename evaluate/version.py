@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 from pathlib import Path
 
 JUDGE = 1  # raise it whenever the golden test in tests/evaluate moves: numbers of two versions are not comparable
 
 
+@functools.cache
 def commit() -> str | None:
     """The commit of the checkout this code runs from; None for an installed package."""
     root = Path(__file__).resolve().parent.parent

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import json
 import re
 
 import pytest
 import torch
 
 from condense import distilled, training
+from condense.budget import Budget
 from condense.distilled import DistilledSet, HardLabels, Representations
 from condense.errors import BadInput, UnknownName
-from condense.evaluate import trials
+from condense.evaluate import records, trials
 from condense.evaluate.judge import judge
+from condense.evaluate.records import BytesRef, DatasetRef, SetRef
 from condense.evaluate.trials import stream
 from condense.preprocessing import fit, normalise
 from condense.training import Engine, SplitSource
@@ -126,6 +130,50 @@ def test_pairs_that_are_done_are_not_trained_again(synthetic, dataset, make_prot
     rest = accuracies(synthetic, dataset, make_protocol(), done=done)
     assert rest == {pair: value for pair, value in whole.items() if pair not in done}
     assert accuracies(synthetic, dataset, make_protocol(), done=set(whole)) == {}
+
+
+def test_an_interrupted_judging_goes_on_to_the_same_record(synthetic, dataset, make_protocol, tmp_path):
+    protocol = make_protocol()
+
+    def merge_into(folder, known, limit):
+        cells = judge(synthetic.training_view(), dataset, protocol, done=records.done(known))
+        for network, cell in itertools.islice(cells, limit):
+            path, known = records.merge(folder, a_record(protocol, {network: cell}))
+        return path.read_bytes(), known
+
+    whole, finished = merge_into(tmp_path / "unbroken", None, None)
+    _, known = merge_into(tmp_path / "broken", None, 3)
+    resumed, _ = merge_into(tmp_path / "broken", known, None)
+    assert without_times(resumed) == without_times(whole)
+    assert list(judge(synthetic.training_view(), dataset, protocol, done=records.done(finished))) == []
+
+
+def without_times(text):
+    return {key: value for key, value in json.loads(text).items() if key != "volatile"}
+
+
+def a_record(protocol, cells):
+    return records.compose(
+        protocol=protocol.reference(),
+        dataset=DatasetRef(name="halves", fingerprint="f" * 64),
+        budget=Budget(total=12),
+        judged=SetRef(
+            id="ab" * 32,
+            method="dm",
+            title="DM",
+            kind="synthetic",
+            preset=None,
+            config={},
+            seed=0,
+            trained_on="train",
+            preprocessing="normalise",
+            labels="hard",
+            count=12,
+            bytes=BytesRef(images=1, labels=1, extras=0, preprocessing=0),
+        ),
+        cells=cells,
+        command="condense evaluate x",
+    )
 
 
 def test_a_seed_is_the_same_alone_among_others_and_under_another_spelling(synthetic, dataset, make_protocol):
