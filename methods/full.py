@@ -22,6 +22,7 @@ ABOUT = Method(
     url="",
     family="selection",
     kind="full",
+    seeded=False,
 )
 
 

@@ -28,6 +28,7 @@ ABOUT = Method(
     url="https://arxiv.org/abs/1611.07725",
     family="selection",
     kind="selection",
+    seeded=False,
 )
 
 

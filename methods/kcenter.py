@@ -30,6 +30,7 @@ ABOUT = Method(
     url="https://arxiv.org/abs/1708.00489",
     family="selection",
     kind="selection",
+    seeded=False,
 )
 
 
