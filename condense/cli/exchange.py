@@ -36,12 +36,12 @@ def show(arguments: argparse.Namespace) -> int:
 
 def card(arguments: argparse.Namespace) -> int:
     """Prints the card as Markdown with Hugging Face metadata."""
-    from condense import api
+    from condense import api, distilled
     from condense.distilled import card as cards
 
-    distilled = api.load(arguments.set)
-    results = None if arguments.results is None else list(_results(distilled, arguments.results))
-    print(cards.render(distilled, results), end="")
+    judged = distilled.load(api.set_folder(arguments.set))
+    results = None if arguments.results is None else list(_results(judged, arguments.results))
+    print(cards.render(judged, results), end="")
     return 0
 
 

@@ -45,11 +45,13 @@ def distill(arguments: argparse.Namespace) -> int:
 def evaluate(arguments: argparse.Namespace) -> int:
     """Prints one line for each set and network, and the record that holds it; 1 when a network failed."""
     place = _place(arguments)
-    from condense import api
+    from condense import api, distilled
     from condense.evaluate import records
 
     for name in arguments.sets:
-        api.load(name)  # a set that is missing or damaged is told before hours were spent on the others
+        distilled.load(
+            api.set_folder(name)
+        )  # a set that is missing or damaged is told before hours were spent on the others
     failed = False
     for name in arguments.sets:
         path = api.score(

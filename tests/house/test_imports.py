@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-MAY_IMPORT_EVERYTHING = ("condense/api.py", "condense/cli/")
+MAY_IMPORT_EVERYTHING = ("condense/api/", "condense/cli/")
 OPENS_THE_API = ("condense/__init__.py", "condense/__main__.py", *MAY_IMPORT_EVERYTHING)
 
 

@@ -1,0 +1,13 @@
+"""The verbs: distil a set, load one, score one, and do both with many methods. The command line is a thin layer on top.
+
+This package is the one place, besides the command line, that sees methods and judge at once.
+"""
+
+from __future__ import annotations
+
+from condense.api.benching import BenchReport, bench
+from condense.api.distilling import distill
+from condense.api.place import RESULTS, SETS, WORK, Place, load, set_folder, sets
+from condense.api.scoring import score
+
+__all__ = ["RESULTS", "SETS", "WORK", "BenchReport", "Place", "bench", "distill", "load", "score", "set_folder", "sets"]

@@ -1,0 +1,74 @@
+"""Bench: distil and judge with many methods; what is finished is found again."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from condense import methods as registry
+from condense.api.distilling import distill
+from condense.api.place import RESULTS, Place
+from condense.api.scoring import score
+from condense.budget import Budget
+from condense.errors import Diverged
+from condense.evaluate import protocols, records
+
+
+@dataclass
+class BenchReport:
+    """What a benchmark call left: the records of every set, and in words what could not be done."""
+
+    records: list[Path] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+
+def bench(
+    dataset: str,
+    budgets: Sequence[Budget],
+    *,
+    methods: Sequence[str] | None = None,
+    preset: str | None = "cpu",
+    protocol: str = "quick",
+    networks: Sequence[str] | None = None,
+    seeds: int | None = None,
+    distill_seeds: int = 1,
+    results: Path = RESULTS,
+    command: str | None = None,
+    place: Place | None = None,
+) -> BenchReport:
+    """Distils and judges with many methods; finished work is found again, a failure does not stop the others.
+
+    Args:
+        methods: None is every built-in method.
+        preset: the configuration of every method; None is each paper's main setting.
+        distill_seeds: sets of each method, with seeds 0, 1, ...
+    """
+    place = place or Place()
+    report = BenchReport()
+    names = list(methods) if methods is not None else registry.built_in()
+    for name in names:
+        registry.get(name).config(preset)  # a misspelt name is told before hours were spent on the others
+    rules = protocols.load(protocol)
+    for budget, name, seed in itertools.product(budgets, names, range(distill_seeds)):
+        place.progress.say(f"{name}, {budget}, seed {seed}")
+        try:
+            folder = distill(name, dataset, budget=budget, seed=seed, preset=preset, place=place)
+        except Diverged as error:
+            report.failures.append(f"{name}, {budget}, seed {seed}: {error}")
+            continue
+        record = score(
+            folder,
+            rules.name,
+            networks=networks,
+            seeds=seeds,
+            dataset=dataset,
+            results=results,
+            command=command,
+            place=place,
+        )
+        report.records.append(record)
+        failed = [network for network, cell in records.read(record).cells.items() if cell.status == "failed"]
+        report.failures += [f"{name}, {budget}, seed {seed}: {network} (see {record})" for network in failed]
+    return report

@@ -1,0 +1,149 @@
+"""Distil: hand a method the training split and nothing else, and save what it returns."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from condense import data, distilled, files, machine, methods
+from condense.api.place import SETS, WORK, Place
+from condense.budget import Budget
+from condense.data import Dataset
+from condense.distilled import DistilledSet
+from condense.errors import BadInput
+from condense.evaluate import validator
+from condense.identity import digest
+from condense.method import Plugin, with_overrides
+from condense.run import Run
+
+
+def distill(
+    method: str,
+    dataset: str,
+    *,
+    budget: Budget | None = None,
+    ipc: int | None = None,
+    seed: int = 0,
+    preset: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    out: Path | None = None,
+    place: Place | None = None,
+) -> Path:
+    """Distils `dataset` with `method` and returns the folder of the saved set.
+
+    The same request finds its finished set again, or continues an interrupted run where it stopped. The test split
+    never reaches the method: it is given the training split, without labels when it declares that it uses none.
+
+    Args:
+        method: a name from `condense list methods`, or a path to a Python file.
+        budget, ipc: how large the set may be; one of the two.
+        preset: a named configuration; None is the paper's main setting.
+        overrides: configuration fields to change.
+        out: folder to write; the default is `runs/sets/<dataset>-<method>-<budget>-s<seed>-<request>`.
+
+    Raises:
+        BadInput: for anything in the request that cannot be done.
+        Diverged: when the method leaves the finite numbers.
+    """
+    place = place or Place()
+    size = budget or Budget(ipc=ipc)
+    plugin = methods.get(method)
+    config = with_overrides(plugin.name, plugin.config(preset), overrides or {})
+    source = place.dataset(dataset)
+    size.counts(source.train.class_counts(), source.classes)
+    request = _request(plugin, config, size, source, seed, place)
+    name = f"{files.safe_name(source.name)}-{plugin.name}-{size}-s{seed}-{digest(request)[:8]}"
+    target = Path(out) if out is not None else SETS / name
+    if _is_finished(target, digest(request)):
+        return target
+
+    work = WORK / name
+    _announce(plugin, source, size, config, place)
+    with machine.PeakMemory(place.device) as peak:
+        result, seconds = _run_method(plugin, config, size, source, seed, work, place, request)
+    provenance = {
+        **result.provenance,  # the configuration that was resolved, and phases that ended early
+        "method": plugin.name,
+        "title": plugin.about.title,
+        "kind": plugin.about.kind,
+        "preset": preset,
+        "seed": seed,
+        "budget": size.spec(),
+        "dataset": {"name": source.name, "fingerprint": source.fingerprint},
+        "trained_on": "train",
+        "engine": request["engine"],
+        "request": digest(request),
+        "volatile": {
+            "seconds": seconds,
+            "peak_bytes": peak.bytes,
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "host": machine.describe(place.device),
+        },
+    }
+    distilled.save(dataclasses.replace(result, provenance=provenance), target)
+    files.discard(work)
+    return target
+
+
+def _is_finished(target: Path, request: str) -> bool:
+    """Whether the set asked for stands in its folder already; refuses a place that holds anything else."""
+    if (target / "set.json").is_file() and distilled.load(target).provenance.get("request") == request:
+        return True
+    standing = next(place for place in (target, *target.absolute().parents) if place.exists())
+    if not standing.is_dir():
+        raise BadInput(f"{standing} is a file where a folder should be; choose another --out")
+    if standing == target and any(target.iterdir()):
+        raise BadInput(f"{target} exists and holds something else; choose another --out or remove it")
+    return False
+
+
+def _run_method(
+    plugin: Plugin,
+    config: Any,
+    budget: Budget,
+    source: Dataset,
+    seed: int,
+    work: Path,
+    place: Place,
+    request: Mapping[str, Any],
+) -> tuple[DistilledSet, float]:
+    """Chooses on held-out training data where the method declares a choice, then distils on all of train."""
+    train = source.train if plugin.about.uses_labels else source.train.unlabelled()
+    seconds = 0.0
+    if plugin.choose is not None:
+        kept, held = data.validation_split(source.train)
+        check = validator.make_validator(held, device=place.device)
+        with Run(work / "choose", seed=seed, request=request, validator=check, **place.options()) as chooser:
+            config = plugin.choose(kept if plugin.about.uses_labels else kept.unlabelled(), budget, config, chooser)
+            seconds += chooser.elapsed
+    with Run(work / "distill", seed=seed, request=request, **place.options()) as run:
+        result = plugin.distill(train, budget, config, run)
+        seconds += run.elapsed
+        provenance = {"config": dataclasses.asdict(config), "stops": dict(run.stops)}
+    return dataclasses.replace(result, provenance=provenance), seconds
+
+
+def _request(plugin: Plugin, config: Any, budget: Budget, source: Dataset, seed: int, place: Place) -> dict[str, Any]:
+    """Everything that decides the content of the set; equal requests find each other's work."""
+    return {
+        "method": plugin.name,
+        "code": files.sha256(plugin.module.__file__ or ""),
+        "config": dataclasses.asdict(config),
+        "budget": budget.spec(),
+        "dataset": source.fingerprint,
+        "seed": seed,
+        "engine": {**machine.engine(place.device), "compile": place.compile},
+        "time_budget": place.time_budget,
+    }
+
+
+def _announce(plugin: Plugin, source: Dataset, budget: Budget, config: Any, place: Place) -> None:
+    cost = plugin.cost(source.train, budget, config)
+    seconds = cost.operations / machine.operations_per_second(place.device)
+    place.progress.say(
+        f"{plugin.about.title} on {source.name}, {budget}: at least {seconds:.0f} s, "
+        f"about {cost.memory_bytes / 2**30:.1f} GiB of memory and {cost.disk_bytes / 2**30:.1f} GiB of disk"
+    )

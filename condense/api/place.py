@@ -1,0 +1,95 @@
+"""Where the verbs read, compute and write, and the distilled sets that are there."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from condense import data, distilled
+from condense.data import Dataset
+from condense.distilled import DistilledSet
+from condense.errors import BadInput, UnknownName
+from condense.progress import NoProgress, Progress
+
+SETS = Path("runs/sets")
+WORK = Path("runs/work")
+RESULTS = Path("runs/results")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a call reads data, keeps caches and computes. None means the default of each."""
+
+    device: str = "cpu"
+    data_dir: Path | None = None
+    cache_dir: Path | None = None
+    time_budget: float | None = None  # seconds of distillation, after which every phase ends
+    checkpoint_seconds: float = 30.0
+    compile: bool = False  # compile the networks of a method: 15 to 60 s once, then faster steps
+    progress: Progress | NoProgress = field(default_factory=NoProgress)
+
+    def dataset(self, name: str) -> Dataset:
+        """The named data set with both splits on this device."""
+        loaded = data.load(name, data_dir=self.data_dir, cache_dir=self.cache_dir)
+        return dataclasses.replace(loaded, train=loaded.train.to(self.device), test=loaded.test.to(self.device))
+
+    def options(self) -> dict[str, Any]:
+        """What a `Run` takes from here."""
+        return {
+            "cache_dir": self.cache_dir,
+            "device": self.device,
+            "checkpoint_seconds": self.checkpoint_seconds,
+            "compile": self.compile,
+            "time_budget": self.time_budget,
+            "progress": self.progress,
+        }
+
+
+def load(name: str | Path, *, dataset: str | None = None, place: Place | None = None) -> DistilledSet:
+    """Loads a distilled set, ready to train on, by its folder or by its name under `runs/sets`.
+
+    A selection stores the positions of real images: their data set is opened too, and must be on this machine.
+
+    Args:
+        dataset: where that data set is found, when the set's recorded name does not say.
+
+    Raises:
+        UnknownName: offering the nearest sets there.
+        DamagedFile: naming the file whose hash is not the recorded one.
+        BadInput: when the data set is not there, or is not the one that the set was made from.
+    """
+    loaded = distilled.load(set_folder(name))
+    if loaded.source is None:
+        return loaded
+    return loaded.bind(origin(loaded, name, dataset, place or Place()).train)
+
+
+def sets() -> list[str]:
+    """Names of the distilled sets under `runs/sets`."""
+    return sorted(path.parent.name for path in SETS.glob("*/set.json"))
+
+
+def set_folder(name: str | Path) -> Path:
+    """The folder of a set, given itself or by its name under `runs/sets`; raises as `load`."""
+    for folder in (Path(name), SETS / name):
+        if (folder / "set.json").is_file():
+            return folder
+    if Path(name).exists():
+        raise BadInput(f"{name} is not a distilled set: it has no set.json; `condense import` reads other layouts")
+    raise UnknownName("distilled set", str(name), sets())
+
+
+def origin(loaded: DistilledSet, name: str | Path, dataset: str | None, place: Place) -> Dataset:
+    """The data set that a distilled set was made from."""
+    made = loaded.provenance
+    if not {"dataset", "budget", "method"} <= set(made):
+        raise BadInput(f"{name} does not record its data set, budget and method; import it again with --dataset")
+    source = place.dataset(dataset or made["dataset"]["name"])
+    if source.fingerprint != made["dataset"]["fingerprint"]:
+        raise BadInput(
+            f"{name} was made from data with fingerprint {made['dataset']['fingerprint'][:12]}, "
+            f"{source.name} has {source.fingerprint[:12]}; give the data set it was made from with --dataset"
+        )
+    return source

@@ -1,0 +1,103 @@
+"""Score: hand the judge a loaded set without its provenance, and keep what it finds as a record."""
+
+from __future__ import annotations
+
+import functools
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from condense import distilled, files
+from condense.api.place import RESULTS, WORK, Place, origin, set_folder
+from condense.budget import Budget
+from condense.distilled import DistilledSet
+from condense.evaluate import judge as judging
+from condense.evaluate import protocols, records
+from condense.run import Run
+
+
+def score(
+    name: str | Path,
+    protocol: str = "quick",
+    *,
+    networks: Sequence[str] | None = None,
+    seeds: int | None = None,
+    dataset: str | None = None,
+    results: Path = RESULTS,
+    command: str | None = None,
+    place: Place | None = None,
+) -> Path:
+    """Judges a saved set under a protocol and returns its record; networks and seeds that are there are not repeated.
+
+    Args:
+        name: a set's folder, or its name under `runs/sets`. The judge is given what is on disk, so that the rounding
+            of storage is part of the result.
+        networks, seeds: a part of the protocol's panel, another number of seeds; None is the protocol's own.
+        dataset: where the set's data set is found, when its recorded name does not say (own data in another folder).
+        command: the command line to record; None records this process's own.
+
+    Raises:
+        BadInput: when the data set is not the one that the set was made from.
+    """
+    place = place or Place()
+    judged = distilled.load(set_folder(name))
+    made = judged.provenance
+    source = origin(judged, name, dataset, place)
+    rules = protocols.load(protocol)
+    record = functools.partial(
+        records.compose,
+        protocol=rules.reference(),
+        dataset=records.DatasetRef(name=source.name, fingerprint=source.fingerprint),
+        budget=Budget(**made["budget"]),
+        judged=_set_reference(judged),
+        command=command or shlex.join(["condense", *sys.argv[1:]]),
+        distill=records.DistillCost(**costs) if (costs := _distill_cost(made)) else None,
+    )
+    path = records.path_of(results, record(cells={}))
+    known = records.read(path) if path.exists() else None
+    work = WORK / f"judge-{judged.id[:16]}-{rules.digest[:16]}"
+    with Run(work, seed=0, request={"set": judged.id, "protocol": rules.digest}, **place.options()) as run:
+        for network, cell in judging.judge(
+            judged.bind(source.train).training_view(),
+            source,
+            rules,
+            networks=networks,
+            seeds=None if seeds is None else range(seeds),
+            done=records.done(known),
+            run=run,
+            device=place.device,
+        ):
+            # Written after every seed, so that an interrupted call loses at most one.
+            records.merge(results, record(cells={network: cell}))
+    files.discard(work)
+    return path
+
+
+def _set_reference(judged: DistilledSet) -> records.SetRef:
+    made = judged.provenance
+    size = judged.bytes()
+    return records.SetRef(
+        id=judged.id,
+        method=made["method"],
+        title=made.get("title", made["method"]),
+        kind=made.get("kind", "synthetic"),
+        preset=made.get("preset"),
+        config=made.get("config", {}),
+        seed=made.get("seed", 0),
+        trained_on=made.get("trained_on", "train"),
+        preprocessing=judged.preprocessing.kind,
+        labels=judged.labels.kind,
+        count=len(judged),
+        bytes=records.BytesRef(
+            images=size.images, labels=size.labels, extras=size.extras, preprocessing=size.preprocessing
+        ),
+        engine=made.get("engine", {}),
+        stops=made.get("stops", {}),
+    )
+
+
+def _distill_cost(made: Mapping[str, Any]) -> dict[str, Any] | None:
+    volatile = made.get("volatile", {})
+    return {name: volatile[name] for name in ("seconds", "peak_bytes")} if "seconds" in volatile else None
