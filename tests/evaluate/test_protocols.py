@@ -16,10 +16,10 @@ from condense.training import Recipe
 PUBLISHED = {
     "hard-dsa-1": "803bf14130c039ac69e88184addde27bf4600eac0c4c4b1690e2711bb1c5caf2",
     "hard-plain-1": "5079c20756e2d25607f83ef19237d9943c294b9a926bab8ce334d79eba69a534",
-    "quick-1": "4edad50c5b73c52823a51a553492c397ae9e3de69f9afafb35e0942d36c967ad",
-    "quick-soft-1": "0b2008d965e76ef04919a0102137a2abac18c5196d222233f314bb033295b559",
+    "quick-1": "984259767841e84988915f9fab514cfda05d9eb72da10cb1a6052bdc186fb486",
+    "quick-soft-1": "20ca95173dc60846a58c53f96370193a5b633e43b34f2878f9a3400eb141426e",
     "soft-common-1": "3f3f9a3f55d0f3a8176ee848e009e2678108aad2a52b92f235a4f0512c813ab8",
-    "validation-1": "ccbddf6313c61a594b4119aeff53255f8a0f80504c0743b5469ea6f43934dc51",
+    "validation-1": "7fe1d86398f5c08ba3fab4b226e323b15c263b88b1697b109db0aec9977095cc",
 }
 
 FILES = sorted(path.stem for path in FOLDER.glob("*.json"))
