@@ -1,0 +1,38 @@
+"""Measurements in processes of their own: a fresh heap, empty compiler caches, and the machine in words."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+
+def fresh(words: list[str], threads: int) -> str:
+    """Standard output of a Python process with its own threads and empty compiler caches."""
+    with tempfile.TemporaryDirectory() as caches:
+        policy = {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "passive"}
+        environment = os.environ | policy | {"TORCHINDUCTOR_CACHE_DIR": caches}
+        command = [sys.executable, *words]
+        return subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def machine_facts() -> dict[str, Any]:
+    """Hardware and software, and the load under which the measurement began."""
+    from condense import machine
+
+    facts = machine.describe()
+    names = ("processor", "cores", "system", "python", "torch")
+    return {name: facts[name] for name in names} | {"load": [round(value, 2) for value in os.getloadavg()]}
+
+
+def print_result(result: dict[str, Any], out: Path | None) -> None:
+    """Prints a result as JSON, and writes it to a file when one is named."""
+    text = json.dumps(result, indent=1, sort_keys=True)
+    print(text)
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(text + "\n", encoding="utf-8")
