@@ -1,6 +1,6 @@
 """Judging one IPC-10 set of 3 x 32 x 32 images in 10 classes: this project's engines against a plain loop.
 
-    python benchmarks/judge.py [--networks convnet-d3 convnet-d3:width=32] [--threads 2 1] [--repeats 3] [--out FILE.json]
+    python benchmarks/judge.py [--networks convnet-d3 convnet-d3:width=32] [--threads 2 1] [--out FILE.json]
 
 The plain loop is what the published evaluation codes do, without a DataLoader: images on the device, one network at a
 time, uncompiled, NCHW, PyTorch's own optimiser, an allocator as the system sets it up. Both sides draw the same batches
