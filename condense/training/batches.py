@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor
@@ -23,6 +24,12 @@ class Batch:
     images: Tensor  # (N, C, H, W), augmented
     target: Tensor  # (N,) int64, or (N, K) floats
     norm_group: Tensor | None  # (N,) samples with equal numbers share batch statistics; None: all do
+
+
+class _Teacher(Protocol):
+    """Labels of the form "teacher"."""
+
+    def targets_for(self, images: Tensor) -> Tensor: ...
 
 
 class Batches:
@@ -78,7 +85,7 @@ class Batches:
 
     def _target(self, labels: LabelBatch, images: Tensor, mix: augment.Mix | None) -> Tensor:
         if labels.form == "teacher":  # answers for the images as they are now, mixed or not
-            return as_target(self._labels.targets_for(images), "probabilities", self._recipe.loss)
+            return as_target(cast(_Teacher, self._labels).targets_for(images), "probabilities", self._recipe.loss)
         assert labels.target is not None
         target = as_target(labels.target, labels.form, self._recipe.loss)
         return target if mix is None else augment.mix_targets(target, mix, self._source.n_classes)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from torch.nn import Parameter
+from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from condense.training.recipe import Recipe
 
 
-def build_optimiser(parameters: Iterable[Parameter], recipe: Recipe, *, stacked: bool = False) -> Optimizer:
+def build_optimiser(parameters: Iterable[Tensor], recipe: Recipe, *, stacked: bool = False) -> Optimizer:
     """The recipe's optimiser in its fused form: one kernel a step instead of three per parameter tensor.
 
     stacked: the parameters carry a leading dimension of seeds, which does not count for `recipe.decay`.
@@ -34,7 +34,7 @@ def restart(optimiser: Optimizer) -> None:
     optimiser.state.clear()
 
 
-def _groups(parameters: list[Parameter], recipe: Recipe, dimensions: int) -> list[dict[str, Any]]:
+def _groups(parameters: list[Tensor], recipe: Recipe, dimensions: int) -> list[dict[str, Any]]:
     if recipe.decay == "all":
         return [{"params": parameters, "weight_decay": recipe.weight_decay}]
     matrices = [parameter for parameter in parameters if parameter.dim() >= dimensions]
