@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from condense import methods as registry
+from condense import networks as architectures
 from condense.api.distilling import distill
 from condense.api.place import RESULTS, Place
 from condense.api.scoring import score
@@ -50,6 +51,8 @@ def bench(
     names = list(methods) if methods is not None else registry.built_in()
     for name in names:
         registry.get(name).config(preset)  # a misspelt name is told before hours were spent on the others
+    for network in networks or ():
+        architectures.canonical(network)
     rules = protocols.load(protocol)
     for budget, name, seed in itertools.product(budgets, names, range(distill_seeds)):
         place.progress.say(f"{name}, {budget}, seed {seed}")

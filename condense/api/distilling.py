@@ -17,6 +17,7 @@ from condense.errors import BadInput
 from condense.evaluate import validator
 from condense.identity import digest
 from condense.method import Plugin, with_overrides
+from condense.quantities import duration, size
 from condense.run import Run
 
 
@@ -49,21 +50,21 @@ def distill(
         Diverged: when the method leaves the finite numbers.
     """
     place = place or Place()
-    size = budget or Budget(ipc=ipc)
+    budget = budget or Budget(ipc=ipc)
     plugin = methods.get(method)
     config = with_overrides(plugin.name, plugin.config(preset), overrides or {})
     source = place.dataset(dataset)
-    size.counts(source.train.class_counts(), source.classes)
-    request = _request(plugin, config, size, source, seed, place)
-    name = f"{files.safe_name(source.name)}-{plugin.name}-{size}-s{seed}-{digest(request)[:8]}"
+    budget.counts(source.train.class_counts(), source.classes)
+    request = _request(plugin, config, budget, source, seed, place)
+    name = f"{files.safe_name(source.name)}-{plugin.name}-{budget}-s{seed}-{digest(request)[:8]}"
     target = Path(out) if out is not None else SETS / name
     if _is_finished(target, digest(request)):
         return target
 
     work = WORK / name
-    _announce(plugin, source, size, config, place)
+    _announce(plugin, source, budget, config, place)
     with machine.PeakMemory(place.device) as peak:
-        result, seconds = _run_method(plugin, config, size, source, seed, work, place, request)
+        result, seconds = _run_method(plugin, config, budget, source, seed, work, place, request)
     provenance = {
         **result.provenance,  # the configuration that was resolved, and phases that ended early
         "method": plugin.name,
@@ -71,7 +72,7 @@ def distill(
         "kind": plugin.about.kind,
         "preset": preset,
         "seed": seed,
-        "budget": size.spec(),
+        "budget": budget.spec(),
         "dataset": {"name": source.name, "fingerprint": source.fingerprint},
         "trained_on": "train",
         "engine": request["engine"],
@@ -144,6 +145,6 @@ def _announce(plugin: Plugin, source: Dataset, budget: Budget, config: Any, plac
     cost = plugin.cost(source.train, budget, config)
     seconds = cost.operations / machine.operations_per_second(place.device)
     place.progress.say(
-        f"{plugin.about.title} on {source.name}, {budget}: at least {seconds:.0f} s, "
-        f"about {cost.memory_bytes / 2**30:.1f} GiB of memory and {cost.disk_bytes / 2**30:.1f} GiB of disk"
+        f"{plugin.about.title} on {source.name}, {budget}: at least {duration(seconds)}, "
+        f"about {size(cost.memory_bytes)} of memory and {size(cost.disk_bytes)} of disk"
     )

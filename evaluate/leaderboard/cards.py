@@ -12,9 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from condense import files
 from condense.evaluate import statistics
-from condense.evaluate.leaderboard.grid import NONE, duration, points, size
+from condense.evaluate.leaderboard.grid import NONE, points
 from condense.evaluate.leaderboard.markdown import GENERATED
 from condense.evaluate.records import Cell, Record
+from condense.quantities import duration, size
 
 _LIMITS = """## Limits
 

@@ -10,6 +10,7 @@ from condense.evaluate.leaderboard import reported
 from condense.evaluate.leaderboard.board import PARTS, Row, Score, Table
 from condense.evaluate.leaderboard.reported import Reported
 from condense.evaluate.statistics import Summary
+from condense.quantities import duration, size
 
 NONE = "–"
 
@@ -214,24 +215,8 @@ def _bytes(count: int | None) -> Cell:
     return Cell(NONE if count is None else size(count), count)
 
 
-def size(count: float) -> str:
-    """Bytes in decimal units with three digits: "123 kB"."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 999.5:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.4g} TB"
-
-
 def _seconds(value: float | None) -> Cell:
     return Cell(NONE if value is None else duration(value), value)
-
-
-def duration(seconds: float) -> str:
-    """Seconds, minutes or hours, whichever reads best."""
-    if seconds < 90:
-        return f"{seconds:.3g} s"
-    return f"{seconds / 60:.3g} min" if seconds < 5400 else f"{seconds / 3600:.3g} h"
 
 
 def _listed(names: Sequence[str]) -> str:

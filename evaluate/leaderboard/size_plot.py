@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from condense.evaluate.leaderboard import look, words
 from condense.evaluate.leaderboard.board import Table
-from condense.evaluate.leaderboard.grid import size
 from condense.evaluate.leaderboard.label_places import CHARACTER, LINE, label_places
+from condense.quantities import size
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
