@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from condense.errors import BadInput, DamagedFile
+from condense.locks import InUse as InUse
+from condense.locks import lock as lock
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,10 +34,6 @@ _ABANDONED_SECONDS = 7 * 86400  # another host's temporary: whether its process 
 _BLOCK = 1 << 20
 _live: set[Path] = set()  # temporaries that this process is writing now
 _swept: set[Path] = set()  # folders that this process has looked through
-
-
-class InUse(BadInput):
-    """A place that another process works in now."""
 
 
 # ------------------------------------------------------------------------------------------ primitive operations
@@ -291,32 +289,3 @@ def sha256(path: PathLike) -> str:
         while block := handle.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()
-
-
-# ------------------------------------------------------------------------------------------------------- locking
-
-
-@contextmanager
-def lock(path: PathLike, timeout: float | None = None) -> Iterator[None]:
-    """Holds `<path>.lock` against other processes; the system frees it when the holder dies.
-
-    Args:
-        timeout: seconds to wait, 0 for not at all, None for as long as it takes.
-
-    Raises:
-        InUse: when another process still holds it after `timeout`.
-    """
-    from filelock import FileLock, Timeout
-
-    name = Path(f"{os.fspath(path)}.lock")
-    if not name.parent.is_dir():
-        mkdir(name.parent)
-    held = FileLock(name)
-    try:
-        held.acquire(timeout=-1 if timeout is None else timeout)
-    except Timeout:
-        raise InUse(f"{path} is in use by another process; wait until that ends, or choose another place") from None
-    try:
-        yield
-    finally:
-        held.release()

@@ -74,7 +74,7 @@ class Run:
         self.cache_dir = None if cache_dir is None else Path(cache_dir)
         self.device = torch.device(device)
         self._settings = Settings(
-            self.cache_dir, self.device, checkpoint_seconds, check_every, progress or NoProgress(), compile, shared
+            self.device, checkpoint_seconds, check_every, progress or NoProgress(), compile, shared
         )
         self._validator = validator
         self._names: set[str] = set()
@@ -83,8 +83,7 @@ class Run:
         self._abandoned: str | None = None
         self._steps: Generator[Any, None, None] | None = None  # of the active loop
         self._held = ExitStack()
-        self._open(request)
-        self._clock = Clock(self.directory / "clock.json", time_budget)
+        self._clock = self._open(request, time_budget)
 
     # ------------------------------------------------------------------------------------------- what a method uses
 
@@ -208,7 +207,7 @@ class Run:
 
     # -------------------------------------------------------------------------------------------------------- inside
 
-    def _open(self, request: Mapping[str, Any] | None) -> None:
+    def _open(self, request: Mapping[str, Any] | None, time_budget: float | None) -> Clock:
         if self.directory.exists() and not self.directory.is_dir():
             raise BadInput(f"{self.directory} is a file where the folder of a run is needed; choose another place")
         self._held.enter_context(files.lock(self.directory / "run", timeout=5 if self._settings.shared else 0))
@@ -216,11 +215,13 @@ class Run:
             for folder in (self.directory, self.directory / "phases", self.directory / "curves"):
                 files.sweep(folder)
             self._identify({"seed": self.seed, "request": None if request is None else dict(request)})
+            clock = Clock(self.directory / "clock.json", time_budget)
         except BaseException:
             self._held.close()
             raise
         if self._settings.shared:
             self._held.close()
+        return clock
 
     def _identify(self, facts: dict[str, Any]) -> None:
         """Refuses the checkpoints of another request."""

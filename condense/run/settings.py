@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
@@ -15,7 +14,6 @@ from condense.progress import NoProgress, Progress
 class Settings:
     """Nothing here changes a result, except the device and, in the last bits, compilation."""
 
-    cache_dir: Path | None
     device: torch.device
     checkpoint_seconds: float  # 0 saves after every step
     check_every: int  # steps between looks for a divergence
