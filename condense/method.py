@@ -91,17 +91,15 @@ def plugin(name: str, module: ModuleType) -> Plugin:
         raise BadInput(f"method {name!r} ({module.__file__}) lacks {', '.join(missing)}; see condense/method.py")
     if not isinstance(module.ABOUT, Method):
         raise BadInput(f"method {name!r}: ABOUT must be a condense.method.Method, got {type(module.ABOUT).__name__}")
-    config_type = module.Config
-    if not (dataclasses.is_dataclass(config_type) and config_type.__dataclass_params__.frozen):
+    config_type: type = module.Config
+    if not getattr(getattr(config_type, "__dataclass_params__", None), "frozen", False):
         raise BadInput(f"method {name!r}: Config must be a frozen dataclass")
     choose = getattr(module, "choose", None)
     if module.ABOUT.selects != (choose is not None):
         raise BadInput(f"method {name!r}: a method has `choose` exactly when it declares selects=True")
     if tuple(inspect.signature(module.distill).parameters) != ("train", "budget", "config", "run"):
         raise BadInput(f"method {name!r}: the signature must be distill(train, budget, config, run)")
-    return Plugin(
-        name, module.ABOUT, config_type, dict(module.PRESETS), module.distill, module.cost, choose, module
-    )
+    return Plugin(name, module.ABOUT, config_type, dict(module.PRESETS), module.distill, module.cost, choose, module)
 
 
 def with_overrides(name: str, config: Any, overrides: Mapping[str, Any]) -> Any:

@@ -23,7 +23,8 @@ def test_the_python_lines_distil_load_and_score(tmp_path: Path) -> None:
     (lines,) = [block for block in BLOCKS if block.startswith("import condense")]
     (tmp_path / "use.py").write_text(lines + "\nprint(record, images.shape, prepare)\n")
     printed = _run(["use.py"], tmp_path)
-    assert "random-s0-" in printed and "[50, 1, 8, 8]" in printed
+    assert "random-s0-" in printed
+    assert "[50, 1, 8, 8]" in printed
 
 
 def test_the_example_method_is_complete_and_short(tmp_path: Path) -> None:

@@ -47,8 +47,10 @@ def test_real_batches_hold_each_class_in_its_row() -> None:
 
 def test_no_image_repeats_before_its_class_is_through() -> None:
     batch = _values(RealBatches(_split(), identity()).draw(7, _generator()))
-    assert batch[0, :5].unique().numel() == 5 and torch.equal(batch[0, 5:], batch[0, :2])
-    assert batch[1, :3].unique().numel() == 3 and torch.equal(batch[1, 3:6], batch[1, :3])
+    assert batch[0, :5].unique().numel() == 5
+    assert torch.equal(batch[0, 5:], batch[0, :2])
+    assert batch[1, :3].unique().numel() == 3
+    assert torch.equal(batch[1, 3:6], batch[1, :3])
     assert batch[2].unique().numel() == 7
 
 
@@ -81,13 +83,15 @@ def test_real_initial_images_are_distinct_real_images_sorted_by_class() -> None:
     images, labels = initial_images(_split(), Budget(ipc=3), normalise((0.0, 0.0), (1.0, 1.0)), _generator(), "real")
     assert labels.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
     values = _values(images)
-    assert values.unique().numel() == 9 and torch.equal(values // 10, labels)
+    assert values.unique().numel() == 9
+    assert torch.equal(values // 10, labels)
 
 
 def test_noise_is_standard_normal_and_ignores_the_images() -> None:
     images, _ = initial_images(_split((200, 200, 200)), Budget(ipc=200), identity(), _generator(), "noise")
     # 14,400 draws: the standard error of the mean is 0.0083, of the deviation 0.0059; five of them.
-    assert abs(images.mean()) < 0.042 and abs(images.std() - 1) < 0.03
+    assert abs(images.mean()) < 0.042
+    assert abs(images.std() - 1) < 0.03
 
 
 def test_an_unknown_start_is_refused() -> None:
@@ -98,7 +102,8 @@ def test_an_unknown_start_is_refused() -> None:
 def test_random_indices_take_the_counts_asked_for() -> None:
     split = _split()
     rows = random_indices(split, (1, 3, 2), _generator())
-    assert torch.bincount(split.labels[rows]).tolist() == [1, 3, 2] and rows.unique().numel() == 6
+    assert torch.bincount(split.labels[rows]).tolist() == [1, 3, 2]
+    assert rows.unique().numel() == 6
 
 
 def test_averaging_is_the_mean_of_each_class() -> None:
@@ -142,7 +147,9 @@ def test_attention_of_a_silent_map_is_zero_with_a_finite_gradient() -> None:
     maps = torch.zeros(1, 2, 2, 2, requires_grad=True)
     attention = spatial_attention(maps, 4.0)
     attention.sum().backward()
-    assert not attention.detach().any() and maps.grad is not None and bool(torch.isfinite(maps.grad).all())
+    assert not attention.detach().any()
+    assert maps.grad is not None
+    assert bool(torch.isfinite(maps.grad).all())
 
 
 def test_attention_passes_gradcheck() -> None:

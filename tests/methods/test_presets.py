@@ -16,8 +16,10 @@ SECONDS_FOR_METHODS = 420.0
 @pytest.mark.parametrize("name", methods.built_in())
 def test_the_cpu_preset_keeps_its_seconds(name: str) -> None:
     preset = methods.get(name).presets["cpu"]
-    assert preset.distill_seconds is not None and 0 < preset.distill_seconds <= 15.0
-    assert preset.judge_seconds is not None and 0 < preset.judge_seconds <= 5.0
+    assert preset.distill_seconds is not None
+    assert 0 < preset.distill_seconds <= 15.0
+    assert preset.judge_seconds is not None
+    assert 0 < preset.judge_seconds <= 5.0
 
 
 def test_all_cpu_presets_together_fit_into_the_benchmark() -> None:

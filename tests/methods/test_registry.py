@@ -10,7 +10,7 @@ import pytest
 from condense import methods
 from condense.errors import BadInput, UnknownName
 
-METHOD = '''
+METHOD = """
 from __future__ import annotations
 from dataclasses import dataclass
 from condense.method import Cost, Method
@@ -28,7 +28,7 @@ def distill(train, budget, config, run):
 
 def cost(train, budget, config):
     return Cost(0.0, 0.0)
-'''
+"""
 
 
 def offer(monkeypatch: pytest.MonkeyPatch, *entries: tuple[str, str]) -> None:
