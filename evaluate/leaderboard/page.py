@@ -32,7 +32,7 @@ def html(
             "heading": words.heading(table),
             "about": words.about(table),
             "tier": words.tier(table),
-            "claims": words.against_random(table),
+            "claims": [sentence.split("`") for sentence in words.against_random(table)],  # every second part is code
             "grids": grids[table.key.path],
             "path": table.key.path,
             "picture": base64.b64encode(pictures.get(table.key.path, b"")).decode(),
