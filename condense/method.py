@@ -45,7 +45,7 @@ class Preset:
 
     config: Any
     source: str
-    distill_seconds: float | None = None  # recorded on two cores, IPC 10 of digits; "cpu" presets only
+    distill_seconds: float | None = None  # recorded with one thread of a busy two-core machine, IPC 10 of digits; "cpu" only
     judge_seconds: float | None = None
 
 

@@ -57,10 +57,10 @@ PRESETS = {
     "published-cifar10": Preset(Config(), "authors' table of settings, IPC 1, 10 and 50"),
     "published-large-ipc": Preset(Config(lr_images=10.0), "authors' table of settings, above 50 images per class"),
     "cpu": Preset(
-        Config(steps=300, network="convnet:width=64,norm=batch", preprocessing="normalise"),
+        Config(steps=200, network="convnet:width=64,norm=batch", preprocessing="normalise"),
         "two cores, digits",
-        distill_seconds=15.0,
-        judge_seconds=5.0,
+        distill_seconds=8.0,
+        judge_seconds=3.0,
     ),
 }
 

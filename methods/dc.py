@@ -62,7 +62,7 @@ PRESETS = {
     "dsa-ipc50": Preset(Config(matches=50, network_epochs=10, augment=True, initial="real"), "DSA, IPC 50"),
     "cpu": Preset(
         Config(
-            initialisations=20,
+            initialisations=12,
             matches=5,
             network_epochs=5,
             real_batch=64,
@@ -71,8 +71,8 @@ PRESETS = {
             network="convnet:width=32",
         ),
         "two cores, digits",
-        distill_seconds=15.0,
-        judge_seconds=5.0,
+        distill_seconds=5.0,
+        judge_seconds=3.0,
     ),
 }
 

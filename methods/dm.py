@@ -49,10 +49,10 @@ PRESETS = {
     "table-1": Preset(Config(), "Table 1, CIFAR-10 and CIFAR-100, IPC 1, 10 and 50"),
     "large-ipc": Preset(Config(lr_images=10.0), "authors' readme, CIFAR-10, IPC 100 to 1250"),
     "cpu": Preset(
-        Config(steps=300, real_batch=64, network="convnet:width=64"),
+        Config(steps=200, lr_images=3.0, real_batch=64, network="convnet:width=64"),
         "two cores, digits",
-        distill_seconds=15.0,
-        judge_seconds=5.0,
+        distill_seconds=6.0,
+        judge_seconds=3.0,
     ),
 }
 

@@ -31,7 +31,7 @@ class Config:
     preprocessing: str = "normalise"  # pixel space of training: normalise | zca | identity
 
 
-PRESETS = {"cpu": Preset(Config(), "two cores, digits", distill_seconds=0.1, judge_seconds=5.0)}
+PRESETS = {"cpu": Preset(Config(), "two cores, digits", distill_seconds=0.1, judge_seconds=3.0)}
 
 
 def distill(train: Split, budget: Budget, config: Config, run: Run) -> DistilledSet:

@@ -43,7 +43,7 @@ class Config:
 
 PRESETS = {
     "cpu": Preset(
-        Config(network="convnet:width=32", epochs=10), "two cores, digits", distill_seconds=5.0, judge_seconds=5.0
+        Config(network="convnet:width=32", epochs=10), "two cores, digits", distill_seconds=3.0, judge_seconds=3.0
     )
 }
 
