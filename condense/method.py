@@ -45,7 +45,7 @@ class Preset:
 
     config: Any
     source: str
-    distill_seconds: float | None = None  # recorded with one thread of a busy two-core machine, IPC 10 of digits; "cpu" only
+    distill_seconds: float | None = None  # one thread of a busy machine, IPC 10 of digits; "cpu" presets only
     judge_seconds: float | None = None
 
 

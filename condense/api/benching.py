@@ -44,17 +44,24 @@ def bench(
     Args:
         methods: None is every built-in method.
         preset: the configuration of every method; None is each paper's main setting.
-        distill_seeds: sets of each method, with seeds 0, 1, ...
+        distill_seeds: sets of each method, with seeds 0, 1, ...; a method that draws nothing makes one, because its
+            copies would count as repetitions that they are not.
     """
     place = place or Place()
     report = BenchReport()
     names = list(methods) if methods is not None else registry.built_in()
-    for name in names:
-        registry.get(name).config(preset)  # a misspelt name is told before hours were spent on the others
+    plugins = [registry.get(name) for name in names]
+    for plugin in plugins:
+        plugin.config(preset)  # a misspelt name is told before hours were spent on the others
     for network in networks or ():
         architectures.canonical(network)
     rules = protocols.load(protocol)
-    for budget, name, seed in itertools.product(budgets, names, range(distill_seeds)):
+    sets = [
+        (name, seed)
+        for name, plugin in zip(names, plugins, strict=True)
+        for seed in range(distill_seeds if plugin.about.seeded else 1)
+    ]
+    for budget, (name, seed) in itertools.product(budgets, sets):
         place.progress.say(f"{name}, {budget}, seed {seed}")
         try:
             folder = distill(name, dataset, budget=budget, seed=seed, preset=preset, place=place)
