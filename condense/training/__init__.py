@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from condense.training.descent import train, train_seeds
 from condense.training.engines import Engine, choose
 from condense.training.evaluation import accuracy, predict
 from condense.training.recipe import Loss, Recipe
 from condense.training.schedule import Schedule
 from condense.training.sources import Resident, Rng, Source, SplitSource, on_device
-from condense.training.descent import train, train_seeds
 
 __all__ = [
     "Engine",

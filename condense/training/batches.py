@@ -56,9 +56,10 @@ class Batches:
         self.steps_per_epoch = recipe.steps_per_epoch(len(source))
 
     @property
-    def shape(self) -> tuple[int, ...]:
+    def shape(self) -> tuple[int, int, int]:
         """(C, H, W) of an image."""
-        return tuple(self._source.gather(torch.zeros(1, dtype=torch.int64), self._device).shape[1:])
+        _, channels, height, width = self._source.gather(torch.zeros(1, dtype=torch.int64), self._device).shape
+        return channels, height, width
 
     def __call__(self, epoch: int, step: int) -> Batch:
         """The batch of step `step` of epoch `epoch`, both counted from 0."""

@@ -65,7 +65,7 @@ def choose(
     n_samples: int,
     device: torch.device | str,
     *,
-    shape: tuple[int, ...],
+    shape: tuple[int, int, int],
     seeds: int = 1,
 ) -> Engine:
     """The engine that was measured to be the fastest for this much work.
