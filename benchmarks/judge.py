@@ -16,15 +16,14 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import os
 import resource
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from processes import fresh, machine_facts, print_result
 
 from condense import allocator
 
@@ -47,19 +46,14 @@ def main() -> None:
     if given.measure:
         print(json.dumps(measure(given.measure, given.networks[0], given.threads[0], given.epochs)))
         return
-    result = {"machine": _machine(), "settings": _settings(given), "rows": compare(given)}
-    text = json.dumps(result, indent=1, sort_keys=True)
-    print(text)
-    if given.out:
-        given.out.parent.mkdir(parents=True, exist_ok=True)
-        given.out.write_text(text + "\n", encoding="utf-8")
+    print_result({"machine": machine_facts(), "settings": _settings(given), "rows": compare(given)}, given.out)
 
 
 def compare(given: argparse.Namespace) -> list[dict[str, Any]]:
     """One row for each network, number of threads and side."""
     rows = []
     for threads in given.threads:
-        peak = json.loads(_fresh(["benchmarks/peak.py", "--threads", str(threads)], threads))["rates"]
+        peak = json.loads(fresh(["benchmarks/peak.py", "--threads", str(threads)], threads))["rates"]
         for network in given.networks:
             runs: dict[str, list[dict[str, Any]]] = {side: [] for side in given.sides}
             for repeat in range(given.repeats):
@@ -196,17 +190,8 @@ def _stream(seed: int) -> Any:
 
 def _measured(side: str, name: str, threads: int, epochs: int) -> dict[str, Any]:
     words = ["--measure", side, "--networks", name, "--threads", str(threads), "--epochs", str(epochs)]
-    found: dict[str, Any] = json.loads(_fresh([__file__, *words], threads))
+    found: dict[str, Any] = json.loads(fresh([__file__, *words], threads))
     return found
-
-
-def _fresh(words: list[str], threads: int) -> str:
-    """Standard output of a Python process with empty compiler caches."""
-    with tempfile.TemporaryDirectory() as caches:
-        policy = {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "passive"}
-        environment = os.environ | policy | {"TORCHINDUCTOR_CACHE_DIR": caches}
-        command = [sys.executable, *words]
-        return subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def _summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -239,14 +224,6 @@ def _step_operations(network: Any) -> float:
 
 def _settings(given: argparse.Namespace) -> dict[str, Any]:
     return {"epochs": given.epochs, "repeats": given.repeats, "batch": IPC * CLASSES, "augment": "dsa"}
-
-
-def _machine() -> dict[str, Any]:
-    from condense import machine
-
-    facts = machine.describe()
-    names = ("processor", "cores", "system", "python", "torch")
-    return {name: facts[name] for name in names} | {"load": [round(value, 2) for value in os.getloadavg()]}
 
 
 if __name__ == "__main__":
