@@ -1,0 +1,69 @@
+"""Chooses a setting of a method on held-out training images, before anything is measured on the test split.
+
+    python benchmarks/pilot.py dm cifar10 --ipc 10 --vary lr_images 1 5 --set network=convnet:width=32 --set steps=600
+
+Each value distils nine tenths of the training split once (seed 0); a narrow ConvNet is trained on the result with the
+recipe of the matching papers, 300 epochs, and scored on the tenth that was held out. Prints one line for each value.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+
+from condense import allocator
+
+SEEDS, EPOCHS, NETWORK = 2, 300, "convnet-d3:width=32"
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("method")
+    options.add_argument("dataset")
+    options.add_argument("--ipc", type=int, default=10)
+    options.add_argument("--vary", nargs="+", required=True, metavar=("FIELD", "VALUE"))
+    options.add_argument("--set", action="append", default=[], dest="overrides", metavar="FIELD=VALUE")
+    options.add_argument("--threads", type=int)
+    given = options.parse_args()
+    allocator.prepare(given.threads)
+    field, *values = given.vary
+    fixed = dict(word.split("=", 1) for word in given.overrides)
+    for value in values:
+        begin = time.perf_counter()
+        accuracies = held_out_accuracies(given.method, given.dataset, given.ipc, {**fixed, field: value})
+        seconds = time.perf_counter() - begin
+        print(f"{field}={value}  {100 * statistics.fmean(accuracies):.2f} % of {SEEDS} networks  {seconds:.0f} s")
+
+
+def held_out_accuracies(method: str, dataset: str, ipc: int, overrides: dict[str, str]) -> list[float]:
+    """Fractions of the held-out tenth, one for each network."""
+    from condense import data, methods, networks
+    from condense.augment import DSA
+    from condense.budget import Budget
+    from condense.method import with_overrides
+    from condense.run import Run
+    from condense.run.randomness import generator
+    from condense.training import Recipe, SplitSource, accuracy, train
+
+    kept, held = data.validation_split(data.load(dataset).train)
+    plugin = methods.get(method)
+    config = with_overrides(method, plugin.config(), overrides)
+    with tempfile.TemporaryDirectory() as folder, Run(folder, seed=0) as run:
+        made = plugin.distill(kept, Budget(ipc=ipc), config, run)
+    recipe = Recipe.matching(EPOCHS, augment=DSA.for_split(held).spec())
+    found = []
+    for seed in range(SEEDS):
+
+        def rng(name: str, *ids: int, seed: int = seed) -> object:
+            return generator(seed, name, *ids)
+
+        network = networks.build(NETWORK, held.shape, held.n_classes, rng("init"))
+        train(network, made.training_view(), recipe, rng)
+        found.append(accuracy(network, SplitSource(held, made.preprocessing)))
+    return found
+
+
+if __name__ == "__main__":
+    main()
