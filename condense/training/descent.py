@@ -15,7 +15,7 @@ from condense.training.batches import Batches
 from condense.training.engines import Engine, choose
 from condense.training.optimisers import build_optimiser, restart, set_rate
 from condense.training.recipe import Recipe
-from condense.training.sequential import SequentialStep, private_randomness
+from condense.training.sequential import SequentialStep, private_randomness, seed_globally
 from condense.training.sources import Rng, Source, on_device
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def train(
         steps = run.loop(phase, total, run.state(network=network, optimiser=optimiser))
 
     def gradient(epoch: int, step: int) -> Tensor:
-        torch.manual_seed(rng("dropout", epoch, step).initial_seed())
+        seed_globally(rng("dropout", epoch, step).initial_seed(), device)
         return compute(batches(epoch, step))
 
     with private_randomness(device):

@@ -87,3 +87,13 @@ def private_randomness(device: torch.device) -> Iterator[None]:
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices):
         yield
+
+
+def seed_globally(seed: int, device: torch.device) -> None:
+    """Seeds the global generators that a network on `device` can draw from.
+
+    torch.manual_seed would also look for every other kind of device, at a third of a millisecond a call.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
