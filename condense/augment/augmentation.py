@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from condense.augment.draw import Draw
+from condense.errors import BadInput
 
 
 class HasFlips(Protocol):
@@ -19,6 +20,14 @@ class HasFlips(Protocol):
 
     @property
     def flips(self) -> bool: ...
+
+
+def require_flips(split: HasFlips, switch: str) -> None:
+    """Raises BadInput, naming the switch that asks for mirror images, unless these keep the split's classes."""
+    if not split.flips:
+        raise BadInput(
+            f"{switch} adds mirror images, which change the class of this data (as of digits); leave it off"
+        )
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor
 
 from condense.augment import colour, geometry
-from condense.augment.augmentation import Augmentation
+from condense.augment.augmentation import Augmentation, HasFlips, require_flips
 from condense.augment.draw import Draw, uniform_rows, whole
 from condense.errors import BadInput, UnknownName
 
@@ -60,7 +60,7 @@ class DSA(Augmentation):
     ops: tuple[str, ...] = OPS
     one_op_per: Literal["batch", "sample"] = "batch"  # batch: as published; sample: each image has its own op
     align_corners: bool = False  # False: DC, DSA, DM; True: MTT, FTD, DATM, FYI
-    flip_first: bool = False  # FYI: every call first flips, then takes one of the other ops
+    flip_first: bool = False  # FYI's code: flip leaves the ops, every call first flips, then takes one of the others
     brightness: float = 1.0  # width of the interval around 0 that is added
     saturation: float = 2.0  # factors lie in [0, this)
     contrast: float = 0.5  # factors lie in [this, 1 + this)
@@ -79,8 +79,8 @@ class DSA(Augmentation):
             raise BadInput(f"each DSA op stands once, got {', '.join(self.ops)}")
         if self.one_op_per not in ("batch", "sample"):
             raise BadInput(f"one_op_per must be 'batch' or 'sample', got {self.one_op_per!r}")
-        if self.flip_first and "flip" in self.ops:
-            raise BadInput("flip_first flips in every call; leave 'flip' out of ops")
+        if self.flip_first:
+            object.__setattr__(self, "ops", _without_flip(self.ops))
         for name, low, high in _RANGES:
             value = getattr(self, name)
             if not low <= value <= high:
@@ -116,7 +116,18 @@ class DSA(Augmentation):
         return torch.cat(done).index_select(0, order.argsort().to(images.device)) if done else images
 
     def without_flip(self) -> Self:
-        return replace(self, ops=tuple(op for op in self.ops if op != "flip"), flip_first=False)
+        return replace(self, ops=_without_flip(self.ops), flip_first=False)
+
+    @classmethod
+    def for_split(cls, split: HasFlips, **fields: Any) -> Self:
+        """DSA for a data set: without flip among the ops where a mirror image does not keep its class.
+
+        Raises:
+            BadInput: where `flip_first` asks for what the data does not bear.
+        """
+        if fields.get("flip_first"):
+            require_flips(split, "flip_first")
+        return super().for_split(split, **fields)
 
     def _apply_op(self, op: str, images: Tensor, uniform: Tensor) -> Tensor:
         r = dict(zip(_COLUMNS, uniform.unbind(1), strict=True))  # (B,) or (1,) each
@@ -151,6 +162,10 @@ class DSA(Augmentation):
         top = whole(row, images.shape[2] + 1 - height % 2) - height // 2
         left = whole(column, images.shape[3] + 1 - width % 2) - width // 2
         return colour.cutout(images, top.to(images.device), left.to(images.device), height, width)
+
+
+def _without_flip(ops: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(op for op in ops if op != "flip")
 
 
 _RANGES = (

@@ -221,7 +221,7 @@ def test_without_flip_never_mirrors_and_keeps_the_rest(generator: torch.Generato
     dsa = DSA(crop=0.25, flip_first=False).without_flip()
     assert dsa.ops == ("color", "crop", "cutout", "scale", "rotate")
     assert dsa.crop == 0.25
-    assert DSA(ops=("color",), flip_first=True).without_flip() == DSA(ops=("color",))
+    assert DSA(flip_first=True).without_flip() == DSA().without_flip()
     ramp = torch.arange(32.0).expand(1, 1, 32, 32) + 1
     for _ in range(60):
         row = dsa(ramp, generator)[0, 0, 16]
@@ -238,15 +238,52 @@ def test_for_split_drops_flips_where_a_mirror_image_changes_its_class() -> None:
 
     assert "flip" not in DSA.for_split(Digits()).ops
     assert DSA.for_split(Animals(), rotate=5.0) == DSA(rotate=5.0)
+    assert DSA.for_split(Animals(), flip_first=True) == DSA(flip_first=True)
+    with pytest.raises(BadInput, match="flip_first adds mirror images, which change the class of this data"):
+        DSA.for_split(Digits(), flip_first=True)
 
 
-def test_flip_first_mirrors_half_of_the_images_before_the_chosen_op(images: Images, generator: torch.Generator) -> None:
-    dsa = DSA(ops=("crop",), crop=0.0, flip_first=True)
+def test_flip_first_takes_flip_out_of_the_ops() -> None:
+    assert DSA(flip_first=True).ops == ("color", "crop", "cutout", "scale", "rotate")
+    assert DSA(ops=("flip",), flip_first=True).ops == ()
+
+
+@pytest.mark.parametrize(("r", "mirrored"), [(0.49, True), (0.51, False)])
+@pytest.mark.parametrize("op", [name for name in OPS if name != "flip"])
+def test_flip_first_is_a_flip_and_then_the_op(images: Images, op: str, r: float, mirrored: bool) -> None:
+    batch = images(2, 3, 6, 6)
+    draw = drawn(flip=r, brightness=0.9, crop_down=0.1, cutout_row=0.3, scale_across=0.2, rotate=0.8)
+    expected = DSA(ops=(op,)).apply(batch.flip(3) if mirrored else batch, draw)
+    assert torch.equal(DSA(ops=(op, "flip"), flip_first=True).apply(batch, draw), expected)
+
+
+@pytest.mark.parametrize("one_op_per", ["batch", "sample"])
+def test_flip_first_mirrors_half_of_the_images_each_for_itself(
+    images: Images, generator: torch.Generator, one_op_per: str
+) -> None:
+    dsa = DSA(ops=("crop",), crop=0.0, flip_first=True, one_op_per=one_op_per)
     batch = images(400, 1, 2, 4)
     out = dsa(batch, generator)
     mirrored = (out == batch.flip(3)).flatten(1).all(1)
     assert (mirrored | (out == batch).flatten(1).all(1)).all()
     assert 150 < int(mirrored.sum()) < 250  # 200, five standard deviations of 10
+
+
+def test_a_shared_draw_flips_first_all_images_or_none(images: Images, generator: torch.Generator) -> None:
+    dsa, batch, seen = DSA(ops=(), flip_first=True), images(3, 1, 2, 4), set()
+    for _ in range(30):
+        out = dsa.apply(batch, dsa.draw(3, (1, 2, 4), generator, shared=True))
+        seen.add(torch.equal(out, batch.flip(3)))
+        assert torch.equal(out, batch.flip(3)) or torch.equal(out, batch)
+    assert seen == {True, False}
+
+
+def test_flip_first_leaves_every_other_number_of_a_draw_in_its_place(generator: torch.Generator) -> None:
+    state = generator.get_state()
+    plain = DSA(ops=("color", "crop")).draw(5, (3, 8, 8), generator)
+    first = DSA(ops=("color", "crop"), flip_first=True).draw(5, (3, 8, 8), generator.set_state(state))
+    assert torch.equal(plain.uniform, first.uniform)
+    assert plain.op == first.op
 
 
 def test_a_dsa_without_ops_is_the_identity(images: Images, generator: torch.Generator) -> None:
@@ -260,7 +297,6 @@ def test_a_dsa_without_ops_is_the_identity(images: Images, generator: torch.Gene
         ({"ops": ("colour",)}, "unknown DSA op 'colour'; did you mean color?"),
         ({"ops": ("flip", "flip")}, "each DSA op stands once, got flip, flip"),
         ({"one_op_per": "image"}, "one_op_per must be 'batch' or 'sample', got 'image'"),
-        ({"flip_first": True}, "flip_first flips in every call; leave 'flip' out of ops"),
         ({"scale": 0.8}, "scale of DSA must lie in [1, inf], got 0.8"),
         ({"flip": 1.5}, "flip of DSA must lie in [0, 1], got 1.5"),
     ],

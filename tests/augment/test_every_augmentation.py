@@ -119,7 +119,8 @@ def test_gradients_pass_through_torch_func(images: Images, augmentation: Augment
 
 
 @pytest.mark.parametrize(
-    "one", [*ALL, DSA(ops=("crop",), rotate=3.0), RandomResizedCrop(scale=(0.5, 1.0)), CropFlip(2)]
+    "one",
+    [*ALL, DSA(flip_first=True), DSA(ops=("crop",), rotate=3.0), RandomResizedCrop(scale=(0.5, 1.0)), CropFlip(2)],
 )
 def test_specifications_survive_json(one: Augmentation) -> None:
     assert from_spec(json.loads(json.dumps(one.spec()))) == one
