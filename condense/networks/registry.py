@@ -15,6 +15,7 @@ import torch
 
 from condense.errors import BadInput, UnknownName
 from condense.networks.alexnet import AlexNet
+from condense.networks.cifar_stem import DenseNet121, EfficientNetB0, MobileNetV2, ShuffleNetV2
 from condense.networks.convnet import ConvNet
 from condense.networks.initialise import initialise
 from condense.networks.layers import Network, Shape
@@ -75,6 +76,10 @@ _ROWS: Mapping[str, _Row] = {
     "resnet18": _resnet((2, 2, 2, 2)),
     "resnet34": _resnet((3, 4, 6, 3)),
     "resnet50": _resnet((3, 4, 6, 3), bottleneck=True),
+    "mobilenet-v2": _Row(MobileNetV2, "torchvision's with a 3x3 stem of stride 1; width in percent"),
+    "shufflenet-v2": _Row(ShuffleNetV2, "torchvision's with a 3x3 stem of stride 1; width 50, 100, 150 or 200 percent"),
+    "efficientnet-b0": _Row(EfficientNetB0, "torchvision's with a 3x3 stem of stride 1; width in percent"),
+    "densenet-121": _Row(DenseNet121, "torchvision's with a 3x3 stem of stride 1; growth in channels a layer"),
     "vit": _Row(ViT, "pre-norm vision transformer on about 8x8 patches, mean over tokens, no dropout"),
 }
 

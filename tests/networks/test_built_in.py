@@ -29,6 +29,10 @@ EACH = [
     "resnet18:width=8,norm=batch",
     "resnet50:width=8",
     "vit:width=32,depth=2,hidden=64",
+    "mobilenet-v2:width=25",
+    "shufflenet-v2:width=50",
+    "efficientnet-b0:width=25",
+    "densenet-121:growth=4",
 ]
 every = pytest.mark.parametrize("name", EACH)
 
@@ -83,6 +87,12 @@ def same(one: nn.Module, other: nn.Module) -> bool:
         ("resnet50", (3, 32, 32), 10, 23_520_842),
         # Patches 6272, positions 64*128, six blocks of 132 480, norm 256, linear 1290.
         ("vit", (3, 32, 32), 10, 810_890),
+        # As published for 1000 classes, with a classifier for 10; the 7x7 stem of densenet is 3x3 besides.
+        ("mobilenet-v2", (3, 32, 32), 10, 3_504_872 - 1281 * 990),
+        ("shufflenet-v2", (3, 32, 32), 10, 2_278_604 - 1025 * 990),
+        ("shufflenet-v2:width=50", (3, 32, 32), 10, 1_366_792 - 1025 * 990),
+        ("efficientnet-b0", (3, 32, 32), 10, 5_288_548 - 1281 * 990),
+        ("densenet-121", (3, 32, 32), 10, 7_978_856 - 1025 * 990 - (49 - 9) * 3 * 64),
     ],
 )
 def test_parameter_counts_are_those_counted_by_hand(
