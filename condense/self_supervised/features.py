@@ -1,0 +1,78 @@
+"""A teacher's features of a whole split, computed once, chunk by chunk, and shared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from condense.augment import Augmentation, Draw
+from condense.data import Split
+from condense.run import Run
+from condense.run.randomness import generator
+from condense.self_supervised.teacher import Teacher
+
+_CHUNK = 4096  # images of one job: what an interruption may cost
+
+
+@dataclass(frozen=True, eq=False)
+class CachedView:
+    """One augmented view of every image of a split, and the teacher's features of it."""
+
+    draw: Draw  # of N images; `draw.take(rows)` makes the same view of a batch
+    features: Tensor  # (N, D), in the order of the split
+
+
+def teacher_features(train: Split, teacher: Teacher, run: Run, *, batch: int = 512) -> Tensor:
+    """Features (N, D) float32 on the CPU of every image of `train` as it is; labels are not used."""
+    return _cached(train, teacher, None, None, {}, run, batch)
+
+
+def teacher_views(
+    train: Split, teacher: Teacher, augment: Augmentation, count: int, run: Run, *, batch: int = 512
+) -> list[CachedView]:
+    """Features of `count` augmented views of every image, so that a loop over batches needs no teacher.
+
+    View v of image i is `augment.apply(teacher.space.forward(pixels), view.draw.take(i))`; a method that draws a view
+    and a batch of rows sees the same pixels and has the features of exactly these.
+    """
+    views = []
+    for number in range(count):
+        draw = augment.draw(len(train), train.shape, generator("teacher view", number))
+        key = {"augment": augment.spec(), "view": number}
+        views.append(CachedView(draw, _cached(train, teacher, augment, draw, key, run, batch)))
+    return views
+
+
+def _cached(
+    train: Split,
+    teacher: Teacher,
+    augment: Augmentation | None,
+    draw: Draw | None,
+    more: dict[str, object],
+    run: Run,
+    batch: int,
+) -> Tensor:
+    key = {
+        "kind": "teacher features",
+        "data": train.fingerprint,
+        "teacher": dict(teacher.identity),
+        "precision": teacher.precision,
+        **more,
+    }
+
+    def build(sub: Run) -> dict[str, Tensor]:
+        jobs = sub.jobs("embed", [rows.tolist() for rows in torch.arange(len(train)).split(_CHUNK)])
+        for job in jobs:
+            parts = []
+            for rows in torch.tensor(job.item).split(batch):
+                images = teacher.space.forward(train.take(rows))
+                if augment is not None and draw is not None:
+                    images = augment.apply(images, draw.take(rows))
+                parts.append(teacher.embed(images).cpu())
+            job.save(features=torch.cat(parts))
+        return {"features": torch.cat([result["features"] for result in jobs.results()])}
+
+    features: Tensor = run.cached(key, build)["features"]
+    return features

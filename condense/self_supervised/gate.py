@@ -1,0 +1,68 @@
+"""The linear-probe gate: a teacher must have learned something that random weights do not have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from condense import networks
+from condense.data import Split, validation_split
+from condense.networks import Network
+from condense.probing import ridge_probe
+from condense.run import Run
+from condense.run.randomness import generator
+from condense.self_supervised.features import teacher_features
+from condense.self_supervised.teacher import Teacher
+
+MARGIN = 0.10  # of accuracy, above the same network with random weights
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Linear-probe accuracies, fractions of held-out training images."""
+
+    teacher: float
+    random: float
+
+    @property
+    def passed(self) -> bool:
+        return self.teacher - self.random >= MARGIN
+
+
+def linear_probe_gate(train: Split, teacher: Teacher, run: Run) -> Gate:
+    """Probes the teacher and the same network with random weights on a labelled training split.
+
+    The probe is fitted on nine tenths of `train` and scored on the tenth that `validation_split` holds back; no test
+    image is seen. The random network's batch-norm statistics are those of the training images, since untouched ones
+    would make it worse than random weights have to be.
+    """
+    kept, held = validation_split(train)
+    random = _random_twin(train, teacher)
+    scores = []
+    for candidate in (teacher, random):
+        fitted = ridge_probe(teacher_features(kept, candidate, run), kept.labels, train.n_classes)
+        scores.append(fitted.accuracy(teacher_features(held, candidate, run), held.labels))
+    return Gate(*scores)
+
+
+def _random_twin(train: Split, teacher: Teacher) -> Teacher:
+    network = networks.build(teacher.name, train.shape, 1, generator("random teacher"))
+    network.to(next(teacher.network.parameters()).device)
+    rows = torch.randperm(len(train), generator=generator("statistics"))[:2048]
+    _take_statistics(network, [teacher.space.forward(train.take(part)) for part in rows.split(512)])
+    identity = {"kind": "random weights", "network": teacher.name, "data": train.fingerprint}
+    return Teacher(network, teacher.name, teacher.space, identity, teacher.precision)
+
+
+@torch.no_grad()
+def _take_statistics(network: Network, batches: list[torch.Tensor]) -> None:
+    """Replaces running statistics by plain averages over the batches."""
+    for layer in network.modules():
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+            layer.reset_running_stats()
+            layer.momentum = None  # an average over all batches instead of a decaying one
+    network.train()
+    for images in batches:
+        network.embed(images.to(next(network.parameters()).device))

@@ -1,0 +1,99 @@
+"""Teachers: frozen networks whose embeddings are targets, trained without labels or brought along."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from condense import networks
+from condense.data import Split
+from condense.networks import Network
+from condense.preprocessing import Preprocessing, normalise
+from condense.run import Run
+from condense.self_supervised import backbones
+from condense.self_supervised.barlow_twins import BarlowTwins, pretrain
+
+TRAINED_HERE = "barlow-twins"
+
+
+@dataclass(frozen=True, eq=False)
+class Teacher:
+    """A network in evaluation mode whose weights do not change.
+
+    Equal identities mean equal features, so an identity is part of the key of everything that is cached of a teacher.
+    """
+
+    network: Network
+    name: str  # of the network, as `networks.build` knows it
+    space: Preprocessing  # of the images that it sees
+    identity: Mapping[str, Any]
+    precision: str = "float32"  # of convolutions and products: float32 | bfloat16
+
+    def __post_init__(self) -> None:
+        self.network.eval().requires_grad_(False)
+
+    @property
+    def dim(self) -> int:
+        """D, the numbers of a feature vector."""
+        return self.network.classifier.in_features
+
+    @torch.no_grad()
+    def embed(self, images: Tensor) -> Tensor:
+        """Features (B, D) float32 of images (B, C, H, W) in `space`, on the device of the network."""
+        parameter = next(self.network.parameters())
+        with torch.autocast(parameter.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            features = self.network.embed(images.to(parameter.device))
+        return features.float()
+
+
+class Settings(Protocol):
+    """The fields of a method's Config that name its teacher; baselines of a transfer table copy them by name."""
+
+    @property
+    def teacher(self) -> str: ...
+
+    @property
+    def teacher_network(self) -> str: ...
+
+    @property
+    def teacher_epochs(self) -> int: ...
+
+    @property
+    def teacher_precision(self) -> str: ...
+
+
+def teacher_for(train: Split, settings: Settings, run: Run) -> Teacher:
+    """The teacher that a configuration names.
+
+    settings.teacher: "barlow-twins" (trained on `train` by the other settings), "torchvision:resnet18@IMAGENET1K_V1",
+        or "NETWORK@FILE" with a state dict of that network in FILE (.pt, .pth or .safetensors).
+
+    Raises:
+        UnknownName, BadInput, DamagedFile: as `trained` and `backbones.load`.
+    """
+    if settings.teacher == TRAINED_HERE:
+        recipe = BarlowTwins(
+            network=settings.teacher_network, epochs=settings.teacher_epochs, precision=settings.teacher_precision
+        )
+        return trained(train, recipe, run)
+    found = backbones.load(settings.teacher, train)
+    network = run.place(found.network)
+    return Teacher(network, found.name, found.space, found.identity, settings.teacher_precision)
+
+
+def trained(train: Split, recipe: BarlowTwins, run: Run) -> Teacher:
+    """A network trained by Barlow Twins on `train`, or taken from the cache.
+
+    It depends on the images, the recipe and nothing else: methods, seeds and budgets share it. Labels are not used.
+    """
+    recipe = recipe.for_split(train)
+    space = normalise(train.mean, train.std)
+    key = {"kind": "self-supervised teacher", "data": train.fingerprint, "space": space.digest, "how": recipe.spec()}
+    state = run.cached(key, lambda sub: pretrain(train, space, recipe, sub).state_dict())
+    network = networks.build(recipe.network, train.shape, 1)
+    network.load_state_dict(state)
+    return Teacher(run.place(network), networks.canonical(recipe.network), space, key, recipe.precision)
