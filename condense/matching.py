@@ -6,11 +6,12 @@ Letters: K classes, B real images drawn of each class, M synthetic images, C H W
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from condense.augment import DSA, Augmentation, NoAugmentation
 from condense.budget import Budget
 from condense.data import Split
 from condense.errors import BadInput
@@ -47,6 +48,19 @@ def random_indices(train: Split, counts: Iterable[int], generator: torch.Generat
         members = train.of_class(label)
         chosen.append(members[torch.randperm(len(members), generator=generator)[:count]])
     return torch.cat(chosen)
+
+
+def siamese(train: Split, augment: bool, *, flip_first: bool, **fields: Any) -> Augmentation:
+    """What real and synthetic images are augmented with by the same draws: DSA of these `fields`, or nothing.
+
+    Raises:
+        BadInput: for `flip_first` without augmentation, or for data whose classes a mirror image changes.
+    """
+    if augment:
+        return DSA.for_split(train, flip_first=flip_first, **fields)
+    if flip_first:
+        raise BadInput("flip_first changes an augmentation that is switched off; set augment=true, or leave it off")
+    return NoAugmentation()
 
 
 class RealBatches:

@@ -36,7 +36,7 @@ class Method:
     uses_labels: bool = True  # False: distill is given an unlabelled split
     seeded: bool = True  # False: every seed gives the same set
     selects: bool = False  # True: `choose` sees 90 % of train and run.validate() owns the rest
-    ingredients: Mapping[str, Any] = field(default_factory=dict)  # Config field -> value that switches it off
+    ingredients: Mapping[str, Any] = field(default_factory=dict)  # Config field -> value that switches it
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,15 @@
 """Attention matching (DataDAM).
 
 Sajedi et al., "DataDAM: Efficient Dataset Distillation with Attention Matching", ICCV 2023,
-https://arxiv.org/abs/2310.00093, Alg. 1.
+https://arxiv.org/abs/2310.00093, Alg. 1. With `mirror`, mirror images are matched along as FYI does for other methods:
+Son et al., "FYI: Flip Your Images for Dataset Distillation", ECCV 2024, https://arxiv.org/abs/2407.08113.
 
 Departures from the paper:
     - the matching network has batch norm as in the authors' code (their text: instance norm); `network` selects it.
     - attention power 4 as in the authors' table of settings (their released script calls with 1); `power` selects it.
     - the initial images are a random real draw; the authors recommend chosen images that they ship for CIFAR-10 only.
     - every class has the same weight also when the classes hold different numbers of images.
+    - FYI is not published for this method; its two switches work as in DM.
 """
 
 from __future__ import annotations
@@ -18,12 +20,12 @@ import torch
 from torch import Tensor
 
 from condense import networks, preprocessing
-from condense.augment import DSA
 from condense.budget import Budget
 from condense.data import Split
 from condense.distilled import DistilledSet, HardLabels
-from condense.matching import Initial, RealBatches, averaging, initial_images, spatial_attention, squared_gap
+from condense.matching import Initial, RealBatches, averaging, initial_images, siamese, spatial_attention, squared_gap
 from condense.method import Cost, Method, Preset
+from condense.mirror import expansion
 from condense.run import Run
 
 ABOUT = Method(
@@ -32,7 +34,14 @@ ABOUT = Method(
     url="https://arxiv.org/abs/2310.00093",
     family="matching",
     kind="synthetic",
-    ingredients={"augment": False, "attention_weight": 0.0, "balance": 0.0, "initial": "noise"},
+    ingredients={
+        "augment": False,
+        "mirror": True,
+        "flip_first": True,
+        "attention_weight": 0.0,
+        "balance": 0.0,
+        "initial": "noise",
+    },
 )
 
 
@@ -48,6 +57,8 @@ class Config:
     scale: float = 100.0  # factor on the whole loss in the authors' code; it belongs to lr_images
     augment: bool = True  # siamese augmentation (DSA), one draw for each class in a step
     align_corners: bool = False  # convention of DSA's affine sampling; False as the authors' code
+    mirror: bool = False  # FYI: mirror images beside the synthetic images in every matched batch
+    flip_first: bool = False  # FYI's DSA: always flips with probability 1/2, then takes one of the other five ops
     initial: Initial = "real"  # start from real images or from noise
     network: str = "convnet:norm=batch"  # P_theta, family of the random networks; its depth follows the image size
     preprocessing: str = "zca"  # pixel space of matching and training: normalise | zca | identity
@@ -71,10 +82,17 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
     images, labels = initial_images(train, budget, space, run.rng("initial"), config.initial)  # S  (M, C, H, W)
     optimizer = torch.optim.SGD([images.requires_grad_()], lr=config.lr_images, momentum=config.momentum)
     real = RealBatches(train, space)
-    classes = torch.arange(train.n_classes, device=images.device)
-    synthetic_means = averaging(labels, train.n_classes)  # (K, M)
-    real_means = averaging(classes.repeat_interleave(config.real_batch), train.n_classes)  # (K, K*B)
-    augment = DSA.for_split(train, one_op_per="sample", align_corners=config.align_corners)
+    expand = expansion(train, config.mirror)  # S, or [S ; F(S)] of FYI
+    synthetic_means = averaging(expand(images, labels)[1], train.n_classes)  # (K, M) or (K, 2M)
+    real_labels = torch.arange(train.n_classes, device=images.device).repeat_interleave(config.real_batch)
+    real_means = averaging(real_labels, train.n_classes)  # (K, K*B)
+    augment = siamese(
+        train,
+        config.augment,
+        one_op_per="sample",
+        align_corners=config.align_corners,
+        flip_first=config.flip_first,
+    )
     network = run.place(networks.build(config.network, train.shape, train.n_classes, run.rng("build")))
     describe = run.compiled(attention_means)
 
@@ -82,11 +100,10 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
     for step in run.loop("match", config.steps, state):
         networks.initialise(network, run.rng("network", step))  # theta ~ P_theta
         batch = real.draw(config.real_batch, run.rng("real", step)).flatten(0, 1)  # (K*B, C, H, W)
-        synthetic = images
-        if config.augment:  # one draw for each class, shared by real and synthetic
-            draw = augment.draw(train.n_classes, train.shape, run.rng("augment", step))
-            batch = augment.apply(batch, draw.repeat_interleave(config.real_batch))
-            synthetic = augment.apply(images, draw.take(labels))
+        synthetic, classes = expand(images, labels)
+        draw = augment.draw(train.n_classes, train.shape, run.rng("augment", step))  # one draw for each class,
+        synthetic = augment.apply(synthetic, draw.take(classes))  # shared by synthetic and real
+        batch = augment.apply(batch, draw.repeat_interleave(config.real_batch))
         with torch.no_grad():
             target = describe(network, batch, real_means, config.power)
         matched = describe(network, synthetic, synthetic_means, config.power)
@@ -115,7 +132,7 @@ def cost(train: Split, budget: Budget, config: Config) -> Cost:
     """A forward pass over the real batch; forward and input gradient over the synthetic images."""
     network = networks.build(config.network, train.shape, train.n_classes)
     forward, activations = networks.operations(network, train.shape), networks.activation_bytes(network, train.shape)
-    synthetic = sum(budget.counts(train.class_counts()))
+    synthetic = sum(budget.counts(train.class_counts())) * (2 if config.mirror else 1)
     real = config.real_batch * train.n_classes
     return Cost(
         operations=config.steps * forward * (real + 3 * synthetic),

@@ -2,15 +2,19 @@
 
 Zhao, Mopuri & Bilen, "Dataset Condensation with Gradient Matching", ICLR 2021,
 https://arxiv.org/abs/2006.05929, Alg. 1; Zhao & Bilen, "Dataset Condensation with Differentiable Siamese
-Augmentation", ICML 2021, https://arxiv.org/abs/2102.08259.
+Augmentation", ICML 2021, https://arxiv.org/abs/2102.08259. With `mirror` it is DC or DSA + FYI: Son et al., "FYI: Flip
+Your Images for Dataset Distillation", ECCV 2024, https://arxiv.org/abs/2407.08113.
 
 Departures from the paper:
     - gradients of vectors (biases, norm parameters) do not count in the distance, as in the authors' code.
     - the network's inner training draws one batch order per epoch from its own generator; the authors use a global one.
+    - FYI's code changes DSA together with the mirroring; here `flip_first` is a switch of its own, and the judge's
+      augmentation stays as it is (their code changes that too).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -18,12 +22,12 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from condense import networks, preprocessing
-from condense.augment import DSA
 from condense.budget import Budget
 from condense.data import Split
 from condense.distilled import DistilledSet, HardLabels
-from condense.matching import Initial, RealBatches, gradient_distance, initial_images
+from condense.matching import Initial, RealBatches, gradient_distance, initial_images, siamese
 from condense.method import Cost, Method, Preset
+from condense.mirror import expansion
 from condense.run import Run
 
 ABOUT = Method(
@@ -32,7 +36,7 @@ ABOUT = Method(
     url="https://arxiv.org/abs/2006.05929",
     family="matching",
     kind="synthetic",
-    ingredients={"augment": True, "initial": "real", "lr_network": 0.0},
+    ingredients={"augment": True, "mirror": True, "initial": "real", "lr_network": 0.0},
 )
 
 
@@ -48,6 +52,8 @@ class Config:
     network_batch: int = 256  # images in a step of network training
     augment: bool = False  # A, siamese augmentation: True is DSA
     align_corners: bool = False  # convention of DSA's affine sampling; False as the authors' code
+    mirror: bool = False  # FYI: mirror images beside the synthetic images in every batch, matched or trained on
+    flip_first: bool = False  # FYI's DSA: always flips with probability 1/2, then takes one of the other five ops
     initial: Initial = "noise"  # start from noise (DC) or from real images (DSA)
     network: str = "convnet"  # P_theta, family of the networks; its depth follows the image size
     preprocessing: str = "normalise"  # pixel space of matching and training: normalise | zca | identity
@@ -60,6 +66,10 @@ PRESETS = {
     "dsa-ipc1": Preset(Config(matches=1, network_epochs=1, augment=True, initial="real"), "DSA, IPC 1"),
     "dsa-ipc10": Preset(Config(augment=True, initial="real"), "DSA, IPC 10"),
     "dsa-ipc50": Preset(Config(matches=50, network_epochs=10, augment=True, initial="real"), "DSA, IPC 50"),
+    "fyi-dsa": Preset(
+        Config(augment=True, initial="real", mirror=True, flip_first=True, align_corners=True),
+        "FYI, authors' script for DSA, CIFAR-10, IPC 10",
+    ),
     "cpu": Preset(
         Config(
             initialisations=12,
@@ -83,7 +93,8 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
     images, labels = initial_images(train, budget, space, run.rng("initial"), config.initial)  # S  (M, C, H, W)
     optimizer = torch.optim.SGD([images.requires_grad_()], lr=config.lr_images, momentum=config.momentum)
     real = RealBatches(train, space)
-    augment = DSA.for_split(train, align_corners=config.align_corners) if config.augment else None
+    expand = expansion(train, config.mirror)  # S_c, or [S_c ; F(S_c)] of FYI
+    augment = siamese(train, config.augment, align_corners=config.align_corners, flip_first=config.flip_first)
     network = run.place(networks.build(config.network, train.shape, train.n_classes, run.rng("build")))
 
     # One step is one image update: the network is trained on between the matches of one initialisation.
@@ -96,18 +107,18 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
         loss = torch.zeros((), device=images.device)
         for label, batch in enumerate(batches):
             members = (labels == label).nonzero().squeeze(1)
-            synthetic = images[members]
-            if augment is not None:  # one omega shared by both
-                draw = augment.draw(1, train.shape, run.rng("augment", step, label), shared=True)
-                batch, synthetic = augment.apply(batch, draw), augment.apply(synthetic, draw)
+            synthetic, _ = expand(images[members], labels[members])
+            draw = augment.draw(1, train.shape, run.rng("augment", step, label), shared=True)  # one omega for both
             distance = gradient_distance(
-                gradients(network, batch, label, create_graph=False),
-                gradients(network, synthetic, label, create_graph=True),
+                gradients(network, augment.apply(batch, draw), label, create_graph=False),
+                gradients(network, augment.apply(synthetic, draw), label, create_graph=True),
             )
             distance.backward(inputs=[images])  # the sum over classes is accumulated in images.grad
             loss += distance.detach()
         optimizer.step()  # S <- S - eta_S grad_S sum_c D
-        train_network(network, images.detach(), labels, augment, config, run, step)
+        for rows, draws in inner_batches(images, config, run, step):  # the network learns from S, line 11
+            inner, targets = expand(images.detach()[rows], labels[rows])
+            descend(network, augment(inner, draws), targets, config.lr_network)
         run.log(loss=loss)
     return DistilledSet.synthetic(images.detach(), HardLabels(labels), train, space)
 
@@ -119,30 +130,31 @@ def gradients(network: torch.nn.Module, images: Tensor, label: int, create_graph
     return torch.autograd.grad(loss, tuple(network.parameters()), create_graph=create_graph)
 
 
-def train_network(
-    network: torch.nn.Module, images: Tensor, labels: Tensor, augment: DSA | None, config: Config, run: Run, step: int
-) -> None:
-    """theta <- theta - eta_theta grad L^S, for the inner loop's epochs, in place (Alg. 1, line 11)."""
-    parameters: list[Tensor] = list(network.parameters())
+def inner_batches(images: Tensor, config: Config, run: Run, step: int) -> Iterator[tuple[Tensor, torch.Generator]]:
+    """Rows of `images` for each step of the inner loop's epochs, and what augmentation draws from in that step."""
     for epoch in range(config.network_epochs):
-        order = torch.randperm(len(images), generator=run.rng("order", step, epoch))
-        for number, rows in enumerate(order.to(images.device).split(config.network_batch)):
-            batch = images[rows]
-            if augment is not None:
-                batch = augment(batch, run.rng("network-augment", step, epoch, number))
-            grads = torch.autograd.grad(cross_entropy(network(batch), labels[rows]), parameters)
-            with torch.no_grad():
-                torch._foreach_add_(parameters, grads, alpha=-config.lr_network)
+        order = torch.randperm(len(images), generator=run.rng("order", step, epoch)).to(images.device)
+        for number, rows in enumerate(order.split(config.network_batch)):
+            yield rows, run.rng("network-augment", step, epoch, number)
+
+
+def descend(network: torch.nn.Module, images: Tensor, labels: Tensor, lr: float) -> None:
+    """theta <- theta - eta_theta grad L^S on one batch, in place."""
+    parameters: list[Tensor] = list(network.parameters())
+    grads = torch.autograd.grad(cross_entropy(network(images), labels), parameters)
+    with torch.no_grad():
+        torch._foreach_add_(parameters, grads, alpha=-lr)
 
 
 def cost(train: Split, budget: Budget, config: Config) -> Cost:
     """Real gradients, synthetic gradients of gradients, and the network's own training."""
     network = networks.build(config.network, train.shape, train.n_classes)
     forward, activations = networks.operations(network, train.shape), networks.activation_bytes(network, train.shape)
-    synthetic = sum(budget.counts(train.class_counts()))
+    copies = 2 if config.mirror else 1
+    synthetic = copies * sum(budget.counts(train.class_counts()))
     real = config.real_batch * train.n_classes
     images_per_match = 3 * real + 9 * synthetic + 3 * config.network_epochs * synthetic
     return Cost(
         operations=config.initialisations * config.matches * forward * images_per_match,
-        memory_bytes=activations * 3 * max(config.real_batch, min(config.network_batch, synthetic)),
+        memory_bytes=activations * 3 * max(config.real_batch, min(copies * config.network_batch, synthetic)),
     )

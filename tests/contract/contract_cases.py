@@ -96,13 +96,13 @@ class _Unreachable:
         raise AssertionError(f"a method reached the test split: {name}")
 
 
-def dataset(labels: torch.Tensor | None = None) -> Dataset:
+def dataset(labels: torch.Tensor | None = None, *, flips: bool = False) -> Dataset:
     """36 noisy grey images of three patterns, and a test split that must not be touched."""
     draws = torch.Generator().manual_seed(0)
     true_labels = torch.arange(36) % len(CLASSES)
     patterns = torch.randint(0, 128, (len(CLASSES), 1, 8, 8), generator=draws)
     images = patterns[true_labels] + torch.randint(0, 128, (36, 1, 8, 8), generator=draws)
-    train = Split.from_arrays(images.to(torch.uint8), true_labels if labels is None else labels, CLASSES, flips=False)
+    train = Split.from_arrays(images.to(torch.uint8), true_labels if labels is None else labels, CLASSES, flips=flips)
     return Dataset(
         name="tiny",
         train=train,
@@ -110,7 +110,7 @@ def dataset(labels: torch.Tensor | None = None) -> Dataset:
         classes=train.classes,
         shape=train.shape,
         fingerprint=train.fingerprint,
-        flips=False,
+        flips=flips,
         mean=train.mean,
         std=train.std,
         licence="none",

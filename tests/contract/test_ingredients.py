@@ -1,20 +1,21 @@
-"""Switching off an ingredient that a method names changes its result."""
+"""Switching an ingredient that a method names changes its result."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from contract_cases import Case, built_in, content, distil
+from contract_cases import Case, built_in, content, dataset, distil
 
 TOGGLES = [(case, name) for case in built_in() for name in case.plugin.about.ingredients]
 
 
 @pytest.mark.parametrize(("case", "ingredient"), TOGGLES, ids=[f"{case}-{name}" for case, name in TOGGLES])
 def test_an_ingredient_matters(case: Case, ingredient: str, tmp_path: Path) -> None:
-    off = case.plugin.about.ingredients[ingredient]
+    other = case.plugin.about.ingredients[ingredient]
     base = case.overrides(preset=None)
-    assert getattr(case.plugin.config(), ingredient) != off, "the default is not the value that switches it off"
-    with_it = content(distil(case, tmp_path / "on", preset=None, overrides=base))
-    without = content(distil(case, tmp_path / "off", preset=None, overrides={**base, ingredient: off}))
-    assert with_it != without
+    source = dataset(flips=True)  # mirror images are refused elsewhere
+    assert getattr(case.plugin.config(), ingredient) != other, "the default is not the value that switches it"
+    default = content(distil(case, tmp_path / "default", preset=None, overrides=base, source=source))
+    changes = {**base, ingredient: other}
+    assert content(distil(case, tmp_path / "other", preset=None, overrides=changes, source=source)) != default

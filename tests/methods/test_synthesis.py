@@ -133,7 +133,8 @@ def test_inner_training_of_dc_is_plain_gradient_descent(train: Split, tmp_path: 
     labels = train.labels[:6]
     ours, theirs = (networks.build("convnet:width=4", train.shape, CLASSES) for _ in range(2))
     with Run(tmp_path, seed=0) as run:
-        dc.train_network(ours, images, labels, None, config, run, 0)
+        for rows, _ in dc.inner_batches(images, config, run, 0):
+            dc.descend(ours, images[rows], labels[rows], config.lr_network)
     optimiser = torch.optim.SGD(theirs.parameters(), lr=0.05)
     for _ in range(2):
         optimiser.zero_grad()
