@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -58,10 +58,19 @@ class TorchvisionClassifier(Network):
 
     def draw_parameters(self, generator: torch.Generator) -> None:
         """Weights and statistics of a newly constructed network, copied into this one."""
-        state = self._fresh(generator).state_dict()
+        self.adopt(self._fresh(generator).state_dict())
+
+    @torch.no_grad()
+    def adopt(self, state: Mapping[str, Tensor]) -> None:
+        """Copies a state of torchvision's own network into this one.
+
+        Raises:
+            KeyError, RuntimeError: when a part is missing, unknown or of another shape.
+        """
+        rest = dict(state)
         for part in ("weight", "bias"):
-            getattr(self.classifier, part).copy_(state.pop(f"{self._last}.{part}"))
-        self.body.load_state_dict(state)
+            getattr(self.classifier, part).copy_(rest.pop(f"{self._last}.{part}"))
+        self.body.load_state_dict(rest)
 
     def _fresh(self, generator: torch.Generator) -> nn.Module:
         seed = int(torch.randint(2**62, (1,), generator=generator))

@@ -1,0 +1,157 @@
+"""Teachers that were trained elsewhere: `<network>@<where its weights are>`.
+
+torchvision:resnet18@IMAGENET1K_V1      weights that torchvision publishes
+resnet18:norm=batch@teacher.pt          a local file; also .pth and .safetensors
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from condense import _torchvision, files, networks
+from condense.data import Split, validation_split
+from condense.errors import BadInput, DamagedFile, UnknownName
+from condense.networks import Network
+from condense.networks.zoo import TorchvisionClassifier
+from condense.preprocessing import Preprocessing, normalise
+from condense.run import Run
+from condense.teachers.teacher import Teacher
+from condense.tensor_format import checksum
+from condense.training import SplitSource, accuracy
+
+_FILES = (".pt", ".pth", ".bin", ".safetensors")
+_NESTED = ("state_dict", "model", "net")  # where checkpoints of other projects keep the weights
+_PREFIXES = ("module.", "_orig_mod.")  # of networks that were saved inside a wrapper
+_TORCHVISION = "torchvision:"
+_MEASURED = 10_000  # held-out images, evenly spread, that decide the accuracy
+
+
+def load_teacher(name: str, train: Split, space: Preprocessing, run: Run) -> Teacher:
+    """A teacher with weights made elsewhere, measured on the held-out tenth of `train`.
+
+    A file's network is taken to see `space`; torchvision's weights name their own mean and deviation.
+
+    Raises:
+        UnknownName: for a network, or weights of it, that do not exist.
+        BadInput: for a missing file, one that holds no weights of this network, another number of classes, or a network
+            that answers no better than guessing, which another order of classes looks like.
+    """
+    network, _, where = name.partition("@")
+    module = networks.build(network, train.shape, train.n_classes)
+    if where.endswith(_FILES):
+        state, learned_from = _from_file(Path(where)), f"unknown images; the weights are the file {Path(where).name}"
+    else:
+        state, space = _published(network, where, train.n_classes)
+        learned_from = f"torchvision's weights {where}"
+    _adopt(module, state, name)
+    state = {key: value.clone() for key, value in module.state_dict().items()}
+    return Teacher(
+        name=name,
+        network=networks.canonical(network),
+        state=state,
+        preprocessing=space,
+        shape=train.shape,
+        n_classes=train.n_classes,
+        accuracy=_measured(name, module, train, space, run),
+        trained_on=learned_from,
+    )
+
+
+def _from_file(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise BadInput(f"{path} does not exist; a teacher's file is a state dict as .pt, .pth or .safetensors")
+    if path.suffix == ".safetensors":
+        return files.read_tensors(path)
+    try:
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever a damaged or a pickled file makes of the reader
+        reason = f"not a file of plain tensors: {str(error).splitlines()[0]}"
+        raise DamagedFile(path, reason) from error
+    for key in _NESTED:
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise BadInput(f"{path} holds a {type(content).__name__}, not a state dict; save network.state_dict()")
+    return {_unwrapped(str(key)): value for key, value in content.items()}
+
+
+def _unwrapped(key: str) -> str:
+    for prefix in _PREFIXES:
+        key = key.removeprefix(prefix)
+    return key
+
+
+def _published(network: str, weights: str, n_classes: int) -> tuple[dict[str, Tensor], Preprocessing]:
+    """The state dict of weights that torchvision publishes, and the pixel space they were trained in."""
+    if not network.startswith(_TORCHVISION):
+        raise BadInput(
+            f"{network}@{weights} is neither a file ({', '.join(_FILES)}) nor a network of torchvision; write for "
+            "example torchvision:resnet18@IMAGENET1K_V1"
+        )
+    models = _torchvision.load("models")
+    known = models.get_model_weights(network.removeprefix(_TORCHVISION)).__members__
+    if weights not in known:
+        raise UnknownName(f"weights of {network}", weights, known)
+    found = known[weights]
+    categories = len(found.meta["categories"])
+    if categories != n_classes:
+        raise BadInput(f"{network}@{weights} knows {categories} classes, the data have {n_classes}; train a teacher")
+    prepared = found.transforms()
+    return _from_file(_downloaded(found.url)), normalise(tuple(prepared.mean), tuple(prepared.std))
+
+
+def _downloaded(url: str) -> Path:
+    """The file of published weights in PyTorch's own folder of such files."""
+    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+    if not path.is_file():
+        if os.environ.get("CONDENSE_DOWNLOAD") != "1":
+            raise BadInput(f"{path} is missing; set CONDENSE_DOWNLOAD=1 to fetch it from {url}, or put it there")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        digits = path.stem.rpartition("-")[2]  # the first ones of its SHA-256 are part of the name
+        torch.hub.download_url_to_file(url, str(path), hash_prefix=digits)
+    return path
+
+
+def _adopt(module: Network, state: Mapping[str, Tensor], name: str) -> None:
+    """Fills the network with a state of its own layout, or of torchvision's for a network of torchvision."""
+    try:
+        if isinstance(module, TorchvisionClassifier) and not state.keys() & module.state_dict().keys():
+            module.adopt(state)
+        else:
+            module.load_state_dict(dict(state))
+    except (KeyError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise BadInput(f"the weights of teacher {name!r} are not those of its network: {reason}") from error
+
+
+def _measured(name: str, module: Network, train: Split, space: Preprocessing, run: Run) -> float:
+    """Accuracy on the held-out tenth, kept in the cache."""
+    _, held = validation_split(train)
+    if len(held) > _MEASURED:
+        held = held.subset(torch.linspace(0, len(held) - 1, _MEASURED).long())
+    key = {
+        "kind": "teacher accuracy",
+        "data": held.fingerprint,
+        "preprocessing": space.digest,
+        "network": name.partition("@")[0],
+        "state": checksum(module.state_dict()),
+    }
+
+    def build(sub: Run) -> dict[str, float]:
+        return {"accuracy": accuracy(module.to(sub.device), SplitSource(held, space))}
+
+    right = float(run.cached(key, build)["accuracy"])
+    guessing = 1 / train.n_classes
+    noise = (guessing * (1 - guessing) / len(held)) ** 0.5
+    if right <= guessing + 2 * noise:
+        raise BadInput(
+            f"teacher {name!r} is right for {right:.1%} of {len(held)} held-out images, no better than guessing; its "
+            "classes may be in another order, or its pixels prepared in another way"
+        )
+    return right
