@@ -58,6 +58,17 @@ class Budget:
         assert self.fraction is not None
         return [max(1, round(self.fraction * have)) for have in available]
 
+    def images(self, samples: int, n_classes: int) -> int:
+        """Images in all, for a method that sees no labels, given how many real images and classes there are.
+
+        Raises:
+            BadInput: when there are fewer real images than asked for.
+        """
+        wanted = self.total or (self.ipc or 0) * n_classes or max(1, round((self.fraction or 0.0) * samples))
+        if wanted > samples:
+            raise BadInput(f"{self} asks for {wanted} images, the training split has {samples}; lower the budget")
+        return wanted
+
     def spec(self) -> dict[str, int | float]:
         """The one field that is set, as it stands in records."""
         return {name: value for name in ("ipc", "total", "fraction") if (value := getattr(self, name)) is not None}

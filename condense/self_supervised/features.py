@@ -11,6 +11,7 @@ from condense.augment import Augmentation, Draw
 from condense.data import Split
 from condense.run import Run
 from condense.run.randomness import generator
+from condense.self_supervised.content import images_digest
 from condense.self_supervised.teacher import Teacher
 
 _CHUNK = 4096  # images of one job: what an interruption may cost
@@ -56,7 +57,7 @@ def _cached(
 ) -> Tensor:
     key = {
         "kind": "teacher features",
-        "data": train.fingerprint,
+        "images": images_digest(train),
         "teacher": dict(teacher.identity),
         "precision": teacher.precision,
         **more,

@@ -13,6 +13,7 @@ from condense.networks import Network
 from condense.probing import ridge_probe
 from condense.run import Run
 from condense.run.randomness import generator
+from condense.self_supervised.content import images_digest
 from condense.self_supervised.features import teacher_features
 from condense.self_supervised.teacher import Teacher
 
@@ -52,7 +53,7 @@ def _random_twin(train: Split, teacher: Teacher) -> Teacher:
     network.to(next(teacher.network.parameters()).device)
     rows = torch.randperm(len(train), generator=generator("statistics"))[:2048]
     _take_statistics(network, [teacher.space.forward(train.take(part)) for part in rows.split(512)])
-    identity = {"kind": "random weights", "network": teacher.name, "data": train.fingerprint}
+    identity = {"kind": "random weights", "network": teacher.name, "images": images_digest(train)}
     return Teacher(network, teacher.name, teacher.space, identity, teacher.precision)
 
 

@@ -16,6 +16,7 @@ from condense.preprocessing import Preprocessing, normalise
 from condense.run import Run
 from condense.self_supervised import backbones
 from condense.self_supervised.barlow_twins import BarlowTwins, pretrain
+from condense.self_supervised.content import images_digest
 
 TRAINED_HERE = "barlow-twins"
 
@@ -63,6 +64,9 @@ class Settings(Protocol):
     def teacher_epochs(self) -> int: ...
 
     @property
+    def teacher_projector(self) -> int: ...
+
+    @property
     def teacher_precision(self) -> str: ...
 
 
@@ -77,7 +81,10 @@ def teacher_for(train: Split, settings: Settings, run: Run) -> Teacher:
     """
     if settings.teacher == TRAINED_HERE:
         recipe = BarlowTwins(
-            network=settings.teacher_network, epochs=settings.teacher_epochs, precision=settings.teacher_precision
+            network=settings.teacher_network,
+            epochs=settings.teacher_epochs,
+            projector=settings.teacher_projector,
+            precision=settings.teacher_precision,
         )
         return trained(train, recipe, run)
     found = backbones.load(settings.teacher, train)
@@ -88,11 +95,12 @@ def teacher_for(train: Split, settings: Settings, run: Run) -> Teacher:
 def trained(train: Split, recipe: BarlowTwins, run: Run) -> Teacher:
     """A network trained by Barlow Twins on `train`, or taken from the cache.
 
-    It depends on the images, the recipe and nothing else: methods, seeds and budgets share it. Labels are not used.
+    It depends on the images, their mean and deviation, the recipe and nothing else: methods, seeds and budgets share
+    it. Labels are not used, not even in the name of the cached value.
     """
     recipe = recipe.for_split(train)
     space = normalise(train.mean, train.std)
-    key = {"kind": "self-supervised teacher", "data": train.fingerprint, "space": space.digest, "how": recipe.spec()}
+    key = {"kind": "self-supervised teacher", "images": images_digest(train), "space": space.digest, "how": recipe.spec()}
     state = run.cached(key, lambda sub: pretrain(train, space, recipe, sub).state_dict())
     network = networks.build(recipe.network, train.shape, 1)
     network.load_state_dict(state)
