@@ -100,7 +100,12 @@ def trained(train: Split, recipe: BarlowTwins, run: Run) -> Teacher:
     """
     recipe = recipe.for_split(train)
     space = normalise(train.mean, train.std)
-    key = {"kind": "self-supervised teacher", "images": images_digest(train), "space": space.digest, "how": recipe.spec()}
+    key = {
+        "kind": "self-supervised teacher",
+        "images": images_digest(train),
+        "space": space.digest,
+        "how": recipe.spec(),
+    }
     state = run.cached(key, lambda sub: pretrain(train, space, recipe, sub).state_dict())
     network = networks.build(recipe.network, train.shape, 1)
     network.load_state_dict(state)
