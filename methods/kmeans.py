@@ -17,6 +17,7 @@ from torch import Tensor
 
 from condense import preprocessing
 from condense.budget import Budget
+from condense.clustering import cluster, nearest_to_centres
 from condense.data import Split
 from condense.distilled import DistilledSet
 from condense.features import select_by_class, trained_features, training_cost
@@ -56,25 +57,6 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
         return nearest_to_centres(features, cluster(features, count, config.restarts, generator))
 
     return DistilledSet.selection(select_by_class(train, budget, features, nearest, run), train, space)
-
-
-def cluster(features: Tensor, count: int, restarts: int, generator: torch.Generator) -> Tensor:
-    """Lloyd's algorithm from k-means++ seeds.  features: (n, D).  Returns centres (count, D) float64."""
-    from sklearn.cluster import KMeans
-
-    seed = int(torch.randint(2**31 - 1, (1,), generator=generator))
-    fitted = KMeans(n_clusters=count, n_init=restarts, random_state=seed).fit(features.double().numpy())
-    return torch.from_numpy(fitted.cluster_centers_)
-
-
-def nearest_to_centres(features: Tensor, centres: Tensor) -> Tensor:
-    """For each centre in turn the nearest row that is still free.  (n, D), (count, D) -> (count,)."""
-    distance = torch.cdist(centres.double(), features.double())  # (count, n)
-    chosen: list[int] = []
-    for row in distance:
-        row[chosen] = torch.inf
-        chosen.append(int(row.argmin()))
-    return torch.tensor(chosen)
 
 
 def cost(train: Split, budget: Budget, config: Config) -> Cost:

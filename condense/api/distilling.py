@@ -66,7 +66,7 @@ def distill(
     with machine.PeakMemory(place.device) as peak:
         result, seconds = _run_method(plugin, config, budget, source, seed, work, place, request)
     provenance = {
-        **result.provenance,  # the configuration that was resolved, and phases that ended early
+        **result.provenance,  # what the method says of itself, the resolved configuration, phases that ended early
         "method": plugin.name,
         "title": plugin.about.title,
         "kind": plugin.about.kind,
@@ -78,6 +78,7 @@ def distill(
         "engine": request["engine"],
         "request": digest(request),
         "volatile": {
+            **result.provenance.get("volatile", {}),
             "seconds": seconds,
             "peak_bytes": peak.bytes,
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -123,7 +124,7 @@ def _run_method(
     with Run(work / "distill", seed=seed, request=request, **place.options()) as run:
         result = plugin.distill(train, budget, config, run)
         seconds += run.elapsed
-        provenance = {"config": dataclasses.asdict(config), "stops": dict(run.stops)}
+        provenance = {**result.provenance, "config": dataclasses.asdict(config), "stops": dict(run.stops)}
     return dataclasses.replace(result, provenance=provenance), seconds
 
 
