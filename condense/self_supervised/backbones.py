@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from condense import _torchvision, files, networks
+from condense import files, networks
 from condense.data import Split
-from condense.errors import BadInput, DamagedFile, UnknownName
+from condense.errors import BadInput
 from condense.networks import Network
 from condense.preprocessing import Preprocessing, normalise
-
-_TORCHVISION = "torchvision:"
-_FILES = (".pt", ".pth", ".safetensors")
+from condense.teachers import weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,98 +28,51 @@ class Backbone:
 
 
 def load(source: str, train: Split) -> Backbone:
-    """A backbone for the images of `train`.
+    """A backbone for the images of `train`, without its classifier; labels are not asked for.
 
-    source: "torchvision:resnet18@IMAGENET1K_V1", or "NETWORK@FILE", the state dict of a network that
-        `networks.build` knows, with or without its classifier. Files are read without running code in them.
+    source: "torchvision:resnet18@IMAGENET1K_V1", or "NETWORK@FILE" with a state dict of that network in FILE.
 
     Raises:
         UnknownName: for a network or weights that do not exist.
         BadInput: for another form of source, weights that are not on this machine, or that do not fit the network.
-        DamagedFile: for a file that cannot be read.
+        DamagedFile: for a file that cannot be read as tensors alone.
     """
-    name, at, weights = source.partition("@")
-    if not at or not weights:
-        raise BadInput(
-            f"a teacher is 'barlow-twins', 'torchvision:resnet18@IMAGENET1K_V1' or 'NETWORK@FILE', got {source!r}"
-        )
-    if Path(weights).suffix in _FILES:
-        return _from_file(name, Path(weights).expanduser(), train)
-    if not name.startswith(_TORCHVISION):
-        raise BadInput(f"the weights of {name} are a file ({', '.join(_FILES)}), got {weights!r}")
-    return _from_torchvision(name, weights, train)
-
-
-def _from_file(name: str, path: Path, train: Split) -> Backbone:
+    name, _, where = source.partition("@")
     network = networks.build(name, train.shape, 1)
-    fill(network, read_state(path), str(path))
-    space = normalise(train.mean, train.std)
+    if where.endswith(weights.FILES):
+        path = Path(where).expanduser()
+        state, space = weights.read_state(path), normalise(train.mean, train.std)
+    else:
+        found = weights.published(name, where)
+        path = weights.downloaded(found.url)
+        state, prepared = weights.read_state(path), found.transforms()
+        channels = train.shape[0]
+        space = normalise(_for_channels(prepared.mean, channels), _for_channels(prepared.std, channels))
+    adopt_body(network, state, source)
     identity = {"kind": "backbone", "network": name, "weights": files.sha256(path), "space": space.digest}
-    return Backbone(network, name, space, identity)
+    return Backbone(network, networks.canonical(name), space, identity)
 
 
-def _from_torchvision(name: str, weights_name: str, train: Split) -> Backbone:
-    classifier = name.removeprefix(_TORCHVISION)
-    network = networks.build(name, train.shape, 1)
-    known = _torchvision.load("models").get_model_weights(classifier)
-    if weights_name not in known.__members__:
-        raise UnknownName(f"weights of {name}", weights_name, known.__members__)
-    weights = known[weights_name]
-    place = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
-    if not place.is_file() and os.environ.get("CONDENSE_DOWNLOAD") != "1":
-        raise BadInput(
-            f"the weights {weights_name} of {name} are not on this machine; put {place.name} into {place.parent}, or "
-            "set CONDENSE_DOWNLOAD=1 to let torchvision download it"
-        )
-    fill(network, weights.get_state_dict(progress=False, check_hash=True), str(place))
-    prepared = weights.transforms()
-    mean, std = _for_channels(prepared.mean, train.shape[0]), _for_channels(prepared.std, train.shape[0])
-    space = normalise(mean, std)
-    identity = {"kind": "backbone", "network": name, "weights": Path(weights.url).name, "space": space.digest}
-    return Backbone(network, name, space, identity)
-
-
-def read_state(path: Path) -> dict[str, Tensor]:
-    """The tensors of a state dict by name; one that lies under "state_dict" is taken out.
+def adopt_body(network: Network, state: Mapping[str, Tensor], source: str) -> None:
+    """Copies everything below the classifier; `state` names the parts as the network does, or as torchvision does.
 
     Raises:
-        BadInput: when there is no such file, or it holds something else.
-        DamagedFile: when it cannot be read as tensors alone.
-    """
-    if not path.is_file():
-        raise BadInput(f"there is no file {path}; give the path of a state dict ({', '.join(_FILES)})")
-    if path.suffix == ".safetensors":
-        return files.read_tensors(path)
-    try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises a dozen types for a file that is not what it expects
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise DamagedFile(path, f"cannot be read as tensors alone: {reason}") from error
-    found = found.get("state_dict", found) if isinstance(found, dict) else found
-    if not isinstance(found, dict) or not found or not all(isinstance(item, Tensor) for item in found.values()):
-        raise BadInput(f"{path} is no state dict of tensors; save it with torch.save(network.state_dict(), path)")
-    return dict(found)
-
-
-def fill(network: Network, state: Mapping[str, Tensor], where: str) -> None:
-    """Loads everything below the classifier.
-
-    `state` may name parts as the network does, or, for torchvision's networks, as torchvision does.
-
-    Raises:
-        BadInput: when a part is missing or has another shape, naming the first.
+        BadInput: naming the first part that is missing or has another shape.
     """
     own = {name: value for name, value in network.state_dict().items() if not name.startswith("classifier.")}
-    plain = all(name.removeprefix("body.") in state for name in own)
-    given = {name: state.get(name.removeprefix("body.") if plain else name) for name in own}
+    as_torchvision = not own.keys() & state.keys()
+    given = {name: state.get(name.removeprefix("body.") if as_torchvision else name) for name in own}
     for name, value in own.items():
         found = given[name]
         if found is None or found.shape != value.shape:
-            state_of_it = "lacks" if found is None else f"has another shape ({tuple(found.shape)}) of"
-            raise BadInput(f"{where} {state_of_it} {name}, {tuple(value.shape)} in this network; name the one it is of")
+            problem = "lack" if found is None else f"have another shape, {tuple(found.shape)}, of"
+            raise BadInput(
+                f"the weights of {source!r} {problem} {name}, {tuple(value.shape)} in this network; "
+                "name the network that they are of"
+            )
     network.load_state_dict({name: item for name, item in given.items() if item is not None}, strict=False)
 
 
-def _for_channels(values: list[float], channels: int) -> tuple[float, ...]:
+def _for_channels(values: Sequence[float], channels: int) -> tuple[float, ...]:
     """Three numbers as they are; for grey images their mean."""
     return tuple(values) if channels == len(values) else (sum(values) / len(values),) * channels

@@ -6,29 +6,24 @@ resnet18:norm=batch@teacher.pt          a local file; also .pth and .safetensors
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from condense import _torchvision, files, networks
+from condense import networks
 from condense.data import Split, validation_split
-from condense.errors import BadInput, DamagedFile, UnknownName
+from condense.errors import BadInput
 from condense.networks import Network
 from condense.networks.zoo import TorchvisionClassifier
 from condense.preprocessing import Preprocessing, normalise
 from condense.run import Run
+from condense.teachers import weights
 from condense.teachers.teacher import Teacher
 from condense.tensor_format import checksum
 from condense.training import SplitSource, accuracy
 
-_FILES = (".pt", ".pth", ".bin", ".safetensors")
-_NESTED = ("state_dict", "model", "net")  # where checkpoints of other projects keep the weights
-_PREFIXES = ("module.", "_orig_mod.")  # of networks that were saved inside a wrapper
-_TORCHVISION = "torchvision:"
 _MEASURED = 10_000  # held-out images, evenly spread, that decide the accuracy
 
 
@@ -44,8 +39,11 @@ def load_teacher(name: str, train: Split, space: Preprocessing, run: Run) -> Tea
     """
     network, _, where = name.partition("@")
     module = networks.build(network, train.shape, train.n_classes)
-    if where.endswith(_FILES):
-        state, learned_from = _from_file(Path(where)), f"unknown images; the weights are the file {Path(where).name}"
+    if where.endswith(weights.FILES):
+        state, learned_from = (
+            weights.read_state(Path(where)),
+            f"unknown images; the weights are the file {Path(where).name}",
+        )
     else:
         state, space = _published(network, where, train.n_classes)
         learned_from = f"torchvision's weights {where}"
@@ -63,59 +61,14 @@ def load_teacher(name: str, train: Split, space: Preprocessing, run: Run) -> Tea
     )
 
 
-def _from_file(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise BadInput(f"{path} does not exist; a teacher's file is a state dict as .pt, .pth or .safetensors")
-    if path.suffix == ".safetensors":
-        return files.read_tensors(path)
-    try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a damaged or a pickled file makes of the reader
-        reason = f"not a file of plain tensors: {str(error).splitlines()[0]}"
-        raise DamagedFile(path, reason) from error
-    for key in _NESTED:
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise BadInput(f"{path} holds a {type(content).__name__}, not a state dict; save network.state_dict()")
-    return {_unwrapped(str(key)): value for key, value in content.items()}
-
-
-def _unwrapped(key: str) -> str:
-    for prefix in _PREFIXES:
-        key = key.removeprefix(prefix)
-    return key
-
-
-def _published(network: str, weights: str, n_classes: int) -> tuple[dict[str, Tensor], Preprocessing]:
+def _published(network: str, name: str, n_classes: int) -> tuple[dict[str, Tensor], Preprocessing]:
     """The state dict of weights that torchvision publishes, and the pixel space they were trained in."""
-    if not network.startswith(_TORCHVISION):
-        raise BadInput(
-            f"{network}@{weights} is neither a file ({', '.join(_FILES)}) nor a network of torchvision; write for "
-            "example torchvision:resnet18@IMAGENET1K_V1"
-        )
-    models = _torchvision.load("models")
-    known = models.get_model_weights(network.removeprefix(_TORCHVISION)).__members__
-    if weights not in known:
-        raise UnknownName(f"weights of {network}", weights, known)
-    found = known[weights]
+    found = weights.published(network, name)
     categories = len(found.meta["categories"])
     if categories != n_classes:
-        raise BadInput(f"{network}@{weights} knows {categories} classes, the data have {n_classes}; train a teacher")
+        raise BadInput(f"{network}@{name} knows {categories} classes, the data have {n_classes}; train a teacher")
     prepared = found.transforms()
-    return _from_file(_downloaded(found.url)), normalise(tuple(prepared.mean), tuple(prepared.std))
-
-
-def _downloaded(url: str) -> Path:
-    """The file of published weights in PyTorch's own folder of such files."""
-    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
-    if not path.is_file():
-        if os.environ.get("CONDENSE_DOWNLOAD") != "1":
-            raise BadInput(f"{path} is missing; set CONDENSE_DOWNLOAD=1 to fetch it from {url}, or put it there")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        digits = path.stem.rpartition("-")[2]  # the first ones of its SHA-256 are part of the name
-        torch.hub.download_url_to_file(url, str(path), hash_prefix=digits)
-    return path
+    return weights.read_state(weights.downloaded(found.url)), normalise(tuple(prepared.mean), tuple(prepared.std))
 
 
 def _adopt(module: Network, state: Mapping[str, Tensor], name: str) -> None:
