@@ -42,7 +42,7 @@ class Printed(_Part):
 
     method: str = Field(min_length=1)
     title: str
-    config: dict[str, Any] = {}  # configuration fields a row must have to be this method's setting
+    config: dict[str, Any] = {}  # fields that decide whether a row is of this setting; one it lacks counts as False
     dataset: str
     network: str
     labels: Literal["hard", "soft"]
@@ -95,7 +95,7 @@ def beside(sources: list[Reported], table: Table, row: Row) -> list[tuple[Source
         and printed.dataset == table.key.dataset
         and budget in printed.percent
         and table.sample.protocol.name in printed.protocols
-        and all(config.get(name) == value for name, value in printed.config.items())
+        and all(config.get(name, False) == value for name, value in printed.config.items())
     ]
 
 

@@ -20,10 +20,11 @@ ENTRIES = [(file.source, row) for file in reported.read(COMMITTED) for row in fi
 
 
 def test_the_committed_numbers_are_there() -> None:
-    assert {source.short for source, _ in ENTRIES} == {"PAD", "AutoPalette", "CIM", "DC-BENCH"}
+    assert {source.short for source, _ in ENTRIES} == {"PAD", "AutoPalette", "CIM", "DC-BENCH", "FYI"}
     known = {(s.short, row.method, row.dataset): row.percent for s, row in ENTRIES}
     assert known["PAD", "dm", "cifar10"]["ipc-10"] == (48.9, 0.6)
     assert known["CIM", "datadam", "cifar10"]["ipc-10"] == (54.2, 0.8)
+    assert known["FYI", "ftd", "cifar100"]["ipc-1"] == (28.7, 0.7)  # the last of its rows, with mirror images
 
 
 @pytest.mark.parametrize(
@@ -66,6 +67,23 @@ def test_one_method_in_two_settings_gets_the_number_of_its_setting(
     record: Callable[..., Record], augment: bool, expected: str
 ) -> None:
     (table,) = board.tables([record("dc", kind="synthetic", config={"augment": augment})])
+    shown = grid.accuracy(table, reported.read(COMMITTED))
+    assert shown.rows[0][-2].text == expected
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({}, "48.9 ± 0.6; 47.64"),
+        ({"mirror": False, "flip_first": False}, "48.9 ± 0.6; 47.64"),
+        ({"mirror": True, "flip_first": True}, "53.1 ± 0.6"),
+        ({"mirror": True, "flip_first": False}, "–"),
+    ],
+)
+def test_an_ingredient_that_a_configuration_does_not_name_counts_as_off(
+    record: Callable[..., Record], config: dict[str, bool], expected: str
+) -> None:
+    (table,) = board.tables([record("dm", kind="synthetic", config=config)])
     shown = grid.accuracy(table, reported.read(COMMITTED))
     assert shown.rows[0][-2].text == expected
 
