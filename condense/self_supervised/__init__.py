@@ -12,7 +12,7 @@ from __future__ import annotations
 from condense.self_supervised.barlow_twins import BarlowTwins, barlow_twins_loss, cross_correlation, pretrain
 from condense.self_supervised.features import CachedView, teacher_features, teacher_views
 from condense.self_supervised.gate import Gate, linear_probe_gate
-from condense.self_supervised.teacher import Settings, Teacher, teacher_for, trained
+from condense.self_supervised.teacher import Settings, Teacher, teacher_cost, teacher_for, trained
 from condense.self_supervised.views import Views
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "cross_correlation",
     "linear_probe_gate",
     "pretrain",
+    "teacher_cost",
     "teacher_features",
     "teacher_for",
     "teacher_views",

@@ -151,7 +151,7 @@ def projector(features: int, width: int, generator: torch.Generator) -> nn.Seque
     return head
 
 
-def cost(train: Split, recipe: BarlowTwins) -> Cost:
+def pretraining_cost(train: Split, recipe: BarlowTwins) -> Cost:
     """Two views of every image, forward and backward, in each epoch."""
     network = networks.build(recipe.network, train.shape, 1)
     width, features = recipe.projector, network.classifier.in_features

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -11,11 +12,12 @@ from torch import Tensor
 
 from condense import networks
 from condense.data import Split
+from condense.method import Cost
 from condense.networks import Network
 from condense.preprocessing import Preprocessing, normalise
 from condense.run import Run
 from condense.self_supervised import backbones
-from condense.self_supervised.barlow_twins import BarlowTwins, pretrain
+from condense.self_supervised.barlow_twins import BarlowTwins, pretrain, pretraining_cost
 from condense.self_supervised.content import images_digest
 
 TRAINED_HERE = "barlow-twins"
@@ -80,16 +82,29 @@ def teacher_for(train: Split, settings: Settings, run: Run) -> Teacher:
         UnknownName, BadInput, DamagedFile: as `trained` and `backbones.load`.
     """
     if settings.teacher == TRAINED_HERE:
-        recipe = BarlowTwins(
-            network=settings.teacher_network,
-            epochs=settings.teacher_epochs,
-            projector=settings.teacher_projector,
-            precision=settings.teacher_precision,
-        )
-        return trained(train, recipe, run)
+        return trained(train, recipe_of(settings), run)
     found = backbones.load(settings.teacher, train)
     network = run.place(found.network)
     return Teacher(network, found.name, found.space, found.identity, settings.teacher_precision)
+
+
+def teacher_cost(train: Split, settings: Settings) -> Cost:
+    """The work of `teacher_for` and one pass over the split, as if nothing of it were in the cache."""
+    trains_here = settings.teacher == TRAINED_HERE
+    name = settings.teacher_network if trains_here else settings.teacher.partition("@")[0]
+    forward = networks.operations(networks.build(name, train.shape, 1), train.shape)
+    training = pretraining_cost(train, recipe_of(settings)) if trains_here else Cost(0.0, 0.0)
+    return dataclasses.replace(training, operations=training.operations + forward * len(train))
+
+
+def recipe_of(settings: Settings) -> BarlowTwins:
+    """How the teacher of these settings is trained, when it is trained here."""
+    return BarlowTwins(
+        network=settings.teacher_network,
+        epochs=settings.teacher_epochs,
+        projector=settings.teacher_projector,
+        precision=settings.teacher_precision,
+    )
 
 
 def trained(train: Split, recipe: BarlowTwins, run: Run) -> Teacher:
