@@ -1,0 +1,117 @@
+"""The outer gradient with one step's graph alive, and TESLA's approximation of it.
+
+Forward sweep: theta_0 .. theta_N are stored (N * P numbers), no graph is. Backward sweep, k = N-1 .. 0, with
+a = dL/dtheta_{k+1} and c = dL/dv_k as it arrives from v_{k+1}:
+
+    w = c - step_size * a                  total derivative by v_k
+    dL/dstep_size -= <a, v_k>
+    dL/dbatch_k   += d<w, scale * g_k>/dbatch_k
+    a             += d<w, scale * g_k>/dtheta_k  + the pull of a match after k steps
+    c              = momentum * w
+
+which is the chain rule, written out; every product with a Hessian comes out of one backward pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from condense.unroll.inner import InnerLoop, Segment
+from condense.unroll.steps import Pull, Step
+
+
+class Sweep(torch.autograd.Function):
+    """outer loss of (images, labels, step_size); the backward sweep runs when, and only when, backward is called."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        images: Tensor,
+        labels: Tensor,
+        step_size: Tensor,
+        inner: InnerLoop,
+        segment: Segment,
+        step: Step,
+        curvature: bool,
+    ) -> tuple[Tensor, Tensor]:
+        path, velocities = _descend(images, labels, step_size, inner, segment, step)
+        loss = sum((segment.distance(match, path[match.after]) for match in segment.matches), images.new_zeros(()))
+        end = path[-1].clone()
+        ctx.save_for_backward(images, labels, step_size)
+        ctx.parts = (inner, segment, step, curvature, path, velocities)
+        ctx.mark_non_differentiable(end)
+        return loss, end
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        images, labels, step_size = ctx.saved_tensors
+        inner, segment, step, curvature, path, velocities = ctx.parts
+        image_gradient = torch.zeros_like(images)
+        label_gradient = torch.zeros_like(labels) if labels.is_floating_point() else None
+        step_size_gradient = torch.zeros_like(step_size)
+        adjoint = torch.zeros_like(path[-1])  # a
+        arriving = torch.zeros_like(path[-1])  # c
+        for k in reversed(range(len(inner.batches))):
+            for match in segment.at(k + 1):
+                adjoint = adjoint + upstream * segment.pull(match, path[k + 1])
+            weight = arriving - step_size * adjoint if inner.momentum else adjoint
+            rows = inner.batches[k].to(images.device)
+            pulled = _pull_batch(inner, step, k, path[k], images[rows], labels[rows], weight, curvature)
+            # Without momentum w = -step_size * a: pulling along a gives <a, g_k> for the step size as well.
+            factor = inner.scale if inner.momentum else -step_size * inner.scale
+            along = torch.dot(adjoint, velocities[k]) if inner.momentum else inner.scale * pulled.along
+            step_size_gradient -= along
+            image_gradient.index_add_(0, rows, factor * pulled.images)
+            if label_gradient is not None and pulled.targets is not None:
+                label_gradient.index_add_(0, rows, factor * pulled.targets)
+            if pulled.parameters is not None:
+                adjoint = adjoint + factor * pulled.parameters
+            arriving = inner.momentum * weight
+        return image_gradient, label_gradient, step_size_gradient, None, None, None, None
+
+
+def _descend(
+    images: Tensor, labels: Tensor, step_size: Tensor, inner: InnerLoop, segment: Segment, step: Step
+) -> tuple[list[Tensor], list[Tensor]]:
+    """theta_0 .. theta_N, and v_0 .. v_{N-1} where there is momentum."""
+    path, velocities = [segment.start], []
+    for k, batch in enumerate(inner.batches):
+        rows = batch.to(images.device)
+        prepared = inner.prepare(k, images[rows], labels[rows])
+        velocity = inner.scale * step.gradient(path[k], *prepared)
+        if inner.momentum:
+            velocity = velocity + inner.momentum * velocities[-1] if velocities else velocity
+            velocities.append(velocity)
+        path.append(path[k] - step_size * velocity)
+    return path, velocities
+
+
+def _pull_batch(
+    inner: InnerLoop,
+    step: Step,
+    k: int,
+    parameters: Tensor,
+    images: Tensor,
+    labels: Tensor,
+    direction: Tensor,
+    curvature: bool,
+) -> Pull:
+    """The derivatives of <direction, g_k>, through `prepare` back to the rows of the synthetic set."""
+    with torch.enable_grad():
+        images = images.detach().requires_grad_()
+        labels = labels.detach().requires_grad_(labels.is_floating_point())
+        prepared, targets = inner.prepare(k, images, labels)
+    pulled = step.pull(parameters, prepared.detach(), targets.detach(), direction, curvature)
+    outputs: list[Tensor] = [prepared]
+    cotangents: list[Tensor] = [pulled.images]
+    inputs: list[Tensor] = [images]
+    if pulled.targets is not None:
+        outputs, cotangents, inputs = [*outputs, targets], [*cotangents, pulled.targets], [*inputs, labels]
+    found: Sequence[Tensor] = torch.autograd.grad(outputs, inputs, cotangents)
+    return Pull(pulled.along, found[0], found[1] if len(found) > 1 else None, pulled.parameters)

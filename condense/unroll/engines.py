@@ -1,0 +1,73 @@
+"""One signature for every way to differentiate through a training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from condense.errors import BadInput, UnknownName
+from condense.unroll import full, textbook
+from condense.unroll.adjoint import Sweep
+from condense.unroll.inner import InnerLoop, Outer, Segment, check
+from condense.unroll.steps import DoubleBackward
+
+ENGINES = ("adjoint", "unroll", "higher", "tesla")
+
+
+@dataclass(frozen=True)
+class Engine:
+    """How an unrolled training is differentiated.
+
+    Attributes:
+        name: "adjoint", the exact gradient in memory that does not grow with the steps' graphs; "unroll", the same
+            gradient with all graphs alive; "higher", the same by the `higher` library, the textbook form; "tesla",
+            the approximation of TESLA (Cui et al., ICML 2023, https://arxiv.org/abs/2211.10586).
+        bfloat16: convolutions and matrix products in bfloat16; norms, loss, parameters and residuals are not.
+
+    Raises:
+        UnknownName: for another name.
+    """
+
+    name: str = "adjoint"
+    bfloat16: bool = False
+
+    def __post_init__(self) -> None:
+        if self.name not in ENGINES:
+            raise UnknownName("unrolling engine", self.name, ENGINES)
+
+
+def outer_loss(
+    inner: InnerLoop,
+    segment: Segment,
+    images: Tensor,
+    labels: Tensor,
+    step_size: Tensor,
+    engine: Engine | None = None,
+) -> Outer:
+    """Trains the student on the synthetic set and measures how far from the expert it arrives (MTT, eq. 2).
+
+    `loss.backward()` gives the gradients of images (M, C, H, W), of labels where they are probabilities (M, K), and of
+    the scalar step size. Logits, or a step size that is kept positive, are the caller's: give `logits.softmax(1)` or
+    `log_step.exp()`, and backward goes on into them. With "adjoint" and "tesla" the costly half of the work happens
+    in backward: a loss that is not wanted costs a third.
+
+    Args:
+        images, labels: the synthetic set; labels are classes (M,) int64 or probabilities (M, K).
+        engine: by default the adjoint.
+
+    Raises:
+        BadInput: when the parts do not fit each other, or TESLA is asked for momentum or several matches, for which
+            its approximation is not defined.
+    """
+    engine = engine or Engine()
+    check(inner, segment, images, labels, step_size)
+    if engine.name == "unroll":
+        return full.outer_loss(inner, segment, images, labels, step_size, engine.bfloat16)
+    if engine.name == "higher":
+        return textbook.outer_loss(inner, segment, images, labels, step_size, engine.bfloat16)
+    exact = engine.name == "adjoint"
+    if not exact and (inner.momentum or [match.after for match in segment.matches] != [len(inner.batches)]):
+        raise BadInput("tesla knows plain descent and one match after the last step; use the engine 'adjoint'")
+    step = DoubleBackward(inner.network, engine.bfloat16)
+    return Outer(*Sweep.apply(images, labels, step_size, inner, segment, step, exact))
