@@ -91,6 +91,7 @@ class SetRef(_Part):
     preset: str | None
     config: dict[str, Any]
     seed: int
+    seeded: bool = True  # False: every seed gives this set
     trained_on: str
     preprocessing: str
     labels: str

@@ -72,6 +72,7 @@ def distill(
         "kind": plugin.about.kind,
         "preset": preset,
         "seed": seed,
+        "seeded": plugin.about.seeded,
         "budget": budget.spec(),
         "dataset": {"name": source.name, "fingerprint": source.fingerprint},
         "trained_on": "train",

@@ -86,6 +86,7 @@ def _set_reference(judged: DistilledSet) -> records.SetRef:
         preset=made.get("preset"),
         config=made.get("config", {}),
         seed=made.get("seed", 0),
+        seeded=made.get("seeded", True),
         trained_on=made.get("trained_on", "train"),
         preprocessing=judged.preprocessing.kind,
         labels=judged.labels.kind,

@@ -59,8 +59,13 @@ class Row:
 
     @property
     def one_set(self) -> bool:
-        """Whether the numbers speak of one distilled set only, not of the method."""
-        return self.kind != "full" and len(self.seeds) < 2
+        """Whether the numbers speak of one distilled set only, not of the method that would draw another."""
+        return self.seeded and len(self.seeds) < 2
+
+    @property
+    def seeded(self) -> bool:
+        """Whether another distillation seed gives another set."""
+        return self.kind != "full" and any(record.set.seeded for record in self.records)
 
     def runs(self, networks: Iterable[str]) -> dict[tuple[int, int, str], float]:
         """Accuracy of every finished run on these networks, the unit of pairing."""

@@ -20,7 +20,10 @@ from condense.quantities import duration, size
 _LIMITS = """## Limits
 
 Numbers hold for the protocol named beside them: another augmentation, step size or pixel space can cost many points.
+"""
+_ONE_OF_MANY = """\
 They speak of this one set; a claim about its method needs several distillation seeds, which the leaderboard pools."""
+_ONLY_ONE = "They speak of the method too, which draws nothing: every distillation seed gives this set."
 
 
 def texts(records: Iterable[Record]) -> dict[str, str]:
@@ -104,7 +107,7 @@ def _set_card(group: Sequence[Record]) -> str:
     lines += ["", "## Bytes", "", *_table(("part", "bytes"), [*parts, ("**total**", f"{made.bytes.total:,}")])]
     lines += ["", "## Creation", "", *_table(("field", "value"), _creation(records[0]))]
     lines += ["", "Judged again with:", "", "```", *dict.fromkeys(record.command for record in records), "```", ""]
-    return "\n".join([*lines, _LIMITS]) + "\n"
+    return "\n".join([*lines, _LIMITS + (_ONE_OF_MANY if made.seeded else _ONLY_ONE)]) + "\n"
 
 
 def _introduction(record: Record) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from condense.evaluate import statistics
 from condense.evaluate.leaderboard import reported
@@ -179,10 +179,13 @@ def _shading(table: Table) -> tuple[float, float]:
 
 
 def _sets_cell(row: Row, notes: _Notes) -> Cell:
-    if not row.one_set:
-        return Cell(str(len(row.seeds)), len(row.seeds))
-    why = "One set: these runs share one distillation, so they speak of this set, not of the method."
-    return Cell("one set", 1, (notes.add(why),))
+    count = Cell(str(len(row.seeds)), len(row.seeds))
+    if row.one_set:
+        why = "One set: these runs share one distillation, so they speak of this set, not of the method."
+        return replace(count, text="one set", notes=(notes.add(why),))
+    if not row.seeded and row.kind != "full":
+        return replace(count, notes=(notes.add("The method draws nothing: every distillation seed gives this set."),))
+    return count
 
 
 def _reported_cells(table: Table, row: Row, sources: list[Reported], notes: _Notes) -> tuple[Cell, Cell]:

@@ -19,6 +19,7 @@ def make_record(
     method: str = "random",
     *,
     seed: int = 0,
+    seeded: bool = True,
     cells: Mapping[str, Sequence[float] | Cell] | None = None,
     kind: str = "selection",
     budget: Mapping[str, float] | None = None,
@@ -47,8 +48,8 @@ def make_record(
             "budget": dict(budget or {"ipc": 10}),
             "set": {
                 "id": identity, "method": method, "title": method.upper(), "kind": kind, "preset": preset,
-                "config": dict(config or {}), "seed": seed, "trained_on": "train", "preprocessing": "normalise",
-                "labels": "hard", "count": 100,
+                "config": dict(config or {}), "seed": seed, "seeded": seeded, "trained_on": "train",
+                "preprocessing": "normalise", "labels": "hard", "count": 100,
                 "bytes": dict(zip(("images", "labels", "extras", "preprocessing"), weights, strict=True)),
             },
             "cells": {name: cell.model_dump() for name, cell in found.items()},

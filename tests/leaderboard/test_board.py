@@ -35,6 +35,26 @@ def test_distillation_seeds_of_one_configuration_are_one_row(record: Make) -> No
     assert row.scores["mlp"].runs == {(0, 0): 0.4, (0, 1): 0.42, (1, 0): 0.5, (1, 1): 0.42}
 
 
+def test_one_set_of_a_method_that_draws_nothing_stands_for_the_method(record: Make) -> None:
+    drawn, fixed = record("kmeans", seed=0), record("herding", seed=0, seeded=False)
+    table = only([drawn, fixed])
+    sets = {row.method: shown for row, shown in zip(table.rows, _column(grid.accuracy(table, []), "sets"), strict=True)}
+    assert {row.method: row.one_set for row in table.rows} == {"kmeans": True, "herding": False}
+    assert sets == {
+        "kmeans": (
+            "one set",
+            ["One set: these runs share one distillation, so they speak of this set, not of the method."],
+        ),
+        "herding": ("1", ["The method draws nothing: every distillation seed gives this set."]),
+    }
+
+
+def _column(shown: grid.Grid, title: str) -> list[tuple[str, list[str]]]:
+    """The texts of a column with their notes."""
+    index = [column.title for column in shown.columns].index(title)
+    return [(row[index].text, [shown.notes[note - 1] for note in row[index].notes]) for row in shown.rows]
+
+
 def test_configurations_are_never_pooled_and_are_told_apart_by_name(record: Make) -> None:
     table = only([record("dm", seed=seed, config={"lr": seed}, preset="cpu") for seed in (0, 1)])
     assert len({row.name for row in table.rows}) == 2

@@ -13,7 +13,7 @@ import pytest
 
 from condense.errors import DamagedFile
 from condense.evaluate import leaderboard, records
-from condense.evaluate.leaderboard import heat_map, look, size_plot
+from condense.evaluate.leaderboard import cards, heat_map, look, size_plot
 from condense.evaluate.records import Cell, Record
 
 Make = Callable[..., Record]
@@ -264,3 +264,16 @@ def test_cards_hold_bytes_results_and_how_the_set_was_made(
     assert {key: json.loads(value) for key, value in (line.split(": ", 1) for line in head)}["source_datasets"] == [
         "cifar10"
     ]
+
+
+@pytest.mark.parametrize(
+    ("seeded", "sentence"),
+    [
+        (True, "They speak of this one set; a claim about its method needs several distillation seeds"),
+        (False, "They speak of the method too, which draws nothing: every distillation seed gives this set."),
+    ],
+)
+def test_the_card_of_a_set_says_what_its_numbers_speak_of(record: Make, seeded: bool, sentence: str) -> None:
+    found = cards.texts([record("herding", seeded=seeded)])
+    (path,) = (path for path in found if path.startswith("cifar10/"))
+    assert sentence in found[path]
