@@ -229,7 +229,9 @@ def _named_apart(rows: Sequence[Row]) -> list[Row]:
 def _identity(record: Record) -> list[object]:
     """What the sets of one row have in common."""
     judged = record.set
-    return [judged.kind, judged.config, judged.labels, judged.preprocessing, judged.trained_on]
+    # A switch that is off says no more than its absence: records older than the switch stay in their row.
+    config = {name: value for name, value in judged.config.items() if value is not False}
+    return [judged.kind, config, judged.labels, judged.preprocessing, judged.trained_on]
 
 
 def _score(records: Sequence[Record], network: str) -> Score:

@@ -63,6 +63,12 @@ def test_configurations_are_never_pooled_and_are_told_apart_by_name(record: Make
     assert sorted(row.name for row in by_preset.rows) == ["DM (fast)", "DM (slow)"]
 
 
+def test_a_switch_that_is_off_and_one_that_did_not_exist_yet_are_one_configuration(record: Make) -> None:
+    configs = [{"lr": 1.0}, {"lr": 1.0, "mirror": False}, {"lr": 1.0, "mirror": True}, {"lr": 0.0}]
+    table = only([record("dm", seed=seed, config=config) for seed, config in enumerate(configs)])
+    assert sorted(row.seeds for row in table.rows) == [(0, 1), (2,), (3,)]
+
+
 def test_tracks_data_sets_and_budgets_have_tables_of_their_own(record: Make) -> None:
     made = [
         record(protocol="soft-common", track="common-soft"),
