@@ -13,7 +13,7 @@ import functools
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from condense.training import Recipe
 
 FOLDER = Path(__file__).resolve().parent / "protocols"
+Kind = TypeVar("Kind", bound=BaseModel)
 
 
 class _Part(BaseModel):
@@ -39,6 +40,11 @@ class PanelEntry(_Part):
     recipe: dict[str, Any] = {}  # fields that differ from the protocol's recipe
     min_side: int = 1
     max_side: int | None = None
+
+    def fits(self, shape: tuple[int, int, int]) -> bool:
+        """Whether the entry is meant for images (C, H, W)."""
+        side = min(shape[1:])
+        return self.min_side <= side and (self.max_side is None or side < self.max_side)
 
 
 class LearnedRate(_Part):
@@ -108,12 +114,7 @@ class Protocol(_Part):
 
     def networks(self, shape: tuple[int, int, int]) -> list[str]:
         """The panel's networks for images of this shape (C, H, W), in the order of the file."""
-        side = min(shape[1:])
-        return [
-            entry.network
-            for entry in self.panel
-            if entry.min_side <= side and (entry.max_side is None or side < entry.max_side)
-        ]
+        return [entry.network for entry in self.panel if entry.fits(shape)]
 
     def recipe_for(self, network: str, samples: int, *, flips: bool, step_size: float | None = None) -> Recipe:
         """The recipe of one network for a set of `samples` images.
@@ -131,18 +132,18 @@ class Protocol(_Part):
                 fields |= entry.recipe
         if isinstance(self.needs.lr, LearnedRate) and network in self.needs.lr.networks:
             fields["lr"] = self.needs.lr.from_set_else if step_size is None else step_size
-        return _fitted(fields, samples, self.max_updates, flips)
+        return fitted(fields, samples, self.max_updates, flips)
 
     def teacher_recipe(self, samples: int, *, flips: bool) -> Recipe:
         """The recipe of the protocol's teacher on a training split of `samples` images."""
         if self.teacher is None:
             raise BadInput(f"protocol {self.name} has no teacher of its own")
-        return _fitted(self.teacher.recipe, samples, None, flips)
+        return fitted(self.teacher.recipe, samples, None, flips)
 
 
 def names() -> list[str]:
     """The protocols that ship with the package, by name; `load(name)` gives the newest version of each."""
-    return sorted({name for name, _ in _shipped()})
+    return names_in(FOLDER)
 
 
 def load(name: str | Path) -> Protocol:
@@ -152,38 +153,63 @@ def load(name: str | Path) -> Protocol:
         UnknownName: with the nearest names.
         DamagedFile: when a file is not a protocol; the message names the first field at fault.
     """
+    return read(find(name, FOLDER), Protocol)
+
+
+def names_in(folder: Path) -> list[str]:
+    """The names of the protocol files in a folder, without their versions."""
+    return sorted({name for name, _ in _shipped(folder)})
+
+
+def find(name: str | Path, folder: Path) -> Path:
+    """The file of a protocol: a path to one, a name (the newest version), or a name with its version.
+
+    Raises:
+        UnknownName: with the nearest names in the folder.
+        BadInput: for a path where no file is.
+    """
+    shipped = _shipped(folder)
     if str(name).endswith(".json"):
-        return _parse(Path(name))
-    shipped = _shipped()
+        if not Path(name).is_file():
+            known = ", ".join(names_in(folder))
+            raise BadInput(f"{name} does not exist; a protocol is one of {known}, or a path to such a file")
+        return Path(name)
     versions = {version: path for (known, version), path in shipped.items() if known == name}
     if versions:
-        return _parse(versions[max(versions)])
+        return versions[max(versions)]
     match = re.fullmatch(r"(.+)-(\d+)", str(name))
     if match and (match[1], int(match[2])) in shipped:
-        return _parse(shipped[match[1], int(match[2])])
+        return shipped[match[1], int(match[2])]
     raise UnknownName("protocol", str(name), {known for known, _ in shipped})
 
 
-def _shipped() -> dict[tuple[str, int], Path]:
-    found = {}
-    for path in sorted(FOLDER.glob("*.json")):
-        name, _, version = path.stem.rpartition("-")
-        found[name, int(version)] = path
-    return found
+def read(path: Path, kind: type[Kind]) -> Kind:
+    """A protocol file of a kind, checked.
 
-
-def _parse(path: Path) -> Protocol:
-    if not path.is_file():
-        raise BadInput(f"{path} does not exist; a protocol is one of {', '.join(names())}, or a path to such a file")
+    Raises:
+        DamagedFile: when it is not one; the message names the first field at fault.
+    """
     try:
-        return Protocol.model_validate(files.read_json(path))
+        return kind.model_validate(files.read_json(path))
     except ValidationError as error:
         first = error.errors()[0]
         raise DamagedFile(path, f"{'.'.join(map(str, first['loc'])) or 'protocol'}: {first['msg']}") from error
 
 
-def _fitted(fields: Mapping[str, Any], samples: int, max_updates: int | None, flips: bool) -> Recipe:
-    """The recipe, without flips where they change the class, shortened to `max_updates` optimiser steps."""
+def _shipped(folder: Path) -> dict[tuple[str, int], Path]:
+    found = {}
+    for path in sorted(folder.glob("*.json")):
+        name, _, version = path.stem.rpartition("-")
+        found[name, int(version)] = path
+    return found
+
+
+def fitted(fields: Mapping[str, Any], samples: int, max_updates: int | None, flips: bool) -> Recipe:
+    """The recipe, without flips where they change the class, shortened to `max_updates` optimiser steps.
+
+    Raises:
+        BadInput: when the fields are not a valid recipe.
+    """
     from condense.training import Recipe
 
     recipe = Recipe.from_spec(fields)
