@@ -1,0 +1,110 @@
+"""The engines that are exact give one gradient: of images, labels and step size, whatever the inner loop does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from condense.unroll import Engine, InnerLoop, Segment, outer_loss
+
+CASES: dict[str, dict[str, Any]] = {
+    "hard labels": {"soft": False},
+    "soft labels": {},
+    "without norm": {"network": "convnet-d2:width=4,norm=none"},
+    "group norm, max pooling": {"network": "convnet-d1:width=4,norm=group,pooling=max"},
+    "smooth": {"network": "convnet-d2:width=4,activation=softplus"},
+    "perceptron": {"network": "mlp"},
+    "mini-batches, the last one short": {"batches": ((0, 3, 5, 1), (2, 4), (5, 0, 2, 3), (1, 4))},
+    "a row twice in a batch": {"batches": ((0, 0, 1), (2, 2, 2))},
+    "augmented and mirrored": {"augmented": True},
+    "momentum": {"inner": {"momentum": 0.9}},
+    "scale": {"inner": {"scale": 1.29}},
+    "two matches": {"middle": True, "batches": ((0, 1, 2, 3, 4, 5),) * 4},
+    "everything": {
+        "batches": ((0, 3, 5, 1), (2, 4), (5, 0, 2, 3), (1, 4), (0, 1, 2, 3), (4, 5), (3, 2, 1, 0), (5, 4)),
+        "augmented": True,
+        "middle": True,
+        "inner": {"momentum": 0.9, "scale": 0.73},
+    },
+}
+EXACT = {"adjoint": Engine(), "full": Engine("unroll")}
+
+
+@pytest.mark.parametrize("engine", EXACT.values(), ids=EXACT.keys())
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_it_equals_the_textbook_in_float64(problem: Any, gap: Any, case: dict[str, Any], engine: Engine) -> None:
+    given = problem(**case)
+    assert gap(given.gradients(engine), given.gradients(Engine("higher"))) < 1e-9
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_the_adjoint_equals_the_textbook_in_float32(problem: Any, gap: Any, case: dict[str, Any]) -> None:
+    given = problem(**case, dtype=torch.float32)
+    assert gap(given.gradients(Engine()), given.gradients(Engine("higher"))) < 1e-5
+
+
+@pytest.mark.parametrize("engine", ["adjoint", "unroll", "higher"])
+def test_gradients_agree_with_finite_differences(problem: Any, engine: str) -> None:
+    given = problem(
+        network="convnet-d1:width=2,activation=tanh", batches=((0, 1, 2), (3, 4, 5)), inner={"momentum": 0.5}
+    )
+    inner, segment = given.parts()
+
+    def loss(images: torch.Tensor, logits: torch.Tensor, step_size: torch.Tensor) -> torch.Tensor:
+        return outer_loss(inner, segment, images, logits.softmax(1), step_size, Engine(engine)).loss
+
+    assert torch.autograd.gradcheck(loss, given.leaves(), fast_mode=True)
+
+
+def test_one_step_on_a_line_is_solved_by_hand() -> None:
+    """Logits (w*x, 0): g = -(1 - s(w*x)) * x for class 0; theta_1 = w - beta*g; L = (theta_1 - t)² / (w - t)²."""
+
+    class Line(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.tensor([0.7], dtype=torch.float64))
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            product = self.weight * images.flatten(1)  # (1, 1)
+            return torch.cat([product, torch.zeros_like(product)], dim=1)
+
+    from condense.flat import FlatNetwork
+
+    w, x, t, beta = 0.7, 1.3, 1.5, 0.2
+    module = Line()
+    images = torch.full((1, 1, 1, 1), x, dtype=torch.float64, requires_grad=True)
+    step_size = torch.tensor(beta, dtype=torch.float64, requires_grad=True)
+    network = FlatNetwork(module)
+    start, target = network.flatten(module), torch.tensor([t], dtype=torch.float64)
+    inner = InnerLoop(network, [torch.tensor([0])])
+    outer = outer_loss(inner, Segment.ending_at(start, target, 1), images, torch.tensor([0]), step_size)
+    outer.loss.backward()
+
+    rest = 1.0 / (1.0 + torch.exp(torch.tensor(w * x, dtype=torch.float64)))  # 1 - s(w*x)
+    end = w + beta * rest * x
+    slope = 2 * (end - t) / (w - t) ** 2
+    torch.testing.assert_close(outer.end, end.reshape(1))
+    torch.testing.assert_close(outer.loss.detach(), ((end - t) / (w - t)) ** 2)
+    torch.testing.assert_close(step_size.grad, slope * rest * x)
+    torch.testing.assert_close(images.grad.flatten(), (slope * beta * (rest - rest * (1 - rest) * w * x)).reshape(1))
+
+
+def test_the_upstream_gradient_is_a_factor(problem: Any) -> None:
+    given = problem()
+    inner, segment = given.parts()
+    images, labels, step_size = given.leaves()
+    loss = outer_loss(inner, segment, images, labels.softmax(1), step_size).loss
+    (once,) = torch.autograd.grad(loss, images)
+    loss = outer_loss(inner, segment, images, labels.softmax(1), step_size).loss
+    (thrice,) = torch.autograd.grad(3.0 * loss, images)
+    torch.testing.assert_close(thrice, 3.0 * once)
+
+
+def test_images_that_no_batch_takes_get_no_gradient(problem: Any) -> None:
+    images, labels, step_size = problem(batches=((0, 1), (1, 2))).gradients(Engine())
+    assert bool((images[3:] == 0).all())
+    assert bool((labels[3:] == 0).all())
+    assert bool((images[:3].flatten(1).abs().sum(1) > 0).all())
+    assert float(step_size) != 0.0
