@@ -2,6 +2,7 @@
 
 A file is written under a hidden temporary name in its own folder, flushed to the disk and renamed into place. The
 names of temporaries say which process made them, so that what a killed process left behind is swept on the next use.
+Only `append` writes in place; who uses it recognises a torn end by itself.
 The primitive operations are module-level functions (`PRIMITIVES`), so that tests let each of them fail in turn.
 """
 
@@ -14,7 +15,7 @@ import re
 import secrets
 import shutil
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -43,6 +44,10 @@ def open_new(path: Path) -> IO[bytes]:
     return open(path, "xb")
 
 
+def open_append(path: Path) -> IO[bytes]:
+    return open(path, "ab")
+
+
 def write(handle: IO[bytes], data: bytes | memoryview) -> None:
     handle.write(data)
 
@@ -57,6 +62,10 @@ def fsync(path: Path) -> None:
 
 def replace(source: Path, target: Path) -> None:
     os.replace(source, target)
+
+
+def truncate(path: Path, length: int) -> None:
+    os.truncate(path, length)
 
 
 def rename(source: Path, target: Path) -> None:
@@ -80,7 +89,8 @@ def copy(source: Path, target: Path) -> None:
 
 
 PRIMITIVES = (
-    "open_new", "write", "fsync", "replace", "rename", "mkdir", "unlink", "remove_tree", "copy",
+    "open_new", "open_append", "write", "fsync", "replace", "truncate", "rename", "mkdir", "unlink", "remove_tree",
+    "copy",
 )  # fmt: skip
 
 
@@ -118,6 +128,26 @@ def write_tensors(path: PathLike, tensors: Mapping[str, Tensor], metadata: Mappi
     with _temporary_for(Path(path)) as temporary, open_new(temporary) as handle:
         for part in encode(path, tensors, metadata):
             write(handle, part)
+
+
+def append(path: PathLike, parts: Iterable[bytes | memoryview]) -> None:
+    """Adds bytes at the end of a file, which is made where it is absent, and waits for the disk.
+
+    Not atomic: a process that dies in here leaves a torn end, which the file's format must let its reader recognise.
+    """
+    place = Path(path)
+    if not place.parent.is_dir():
+        mkdir(place.parent)
+    with open_append(place) as handle:
+        for part in parts:
+            write(handle, part)
+    fsync(place)
+
+
+def cut(path: PathLike, length: int) -> None:
+    """Removes what stands behind the first `length` bytes of a file: the torn end that `append` may leave."""
+    truncate(Path(path), length)
+    fsync(Path(path))
 
 
 def discard(path: PathLike) -> None:

@@ -170,6 +170,18 @@ class Run:
             raise BadInput("run.validate is for methods that declare selects=True, and only inside their `choose`")
         return float(self._validator(candidate))
 
+    def within(self, directory: str | os.PathLike[str], *, seed: int, request: Mapping[str, Any]) -> Run:
+        """A silent run in a folder of its own, for work that is shared between runs; whoever asks shows its progress.
+
+        It has no time budget: what it makes must not depend on the speed of a machine.
+        """
+        return self._inner(Path(directory), seed, request, NoProgress())
+
+    @property
+    def progress(self) -> Progress | NoProgress:
+        """Where work that has no loop of this run shows how far it is."""
+        return self._settings.progress
+
     # --------------------------------------------------------------------------------------------- what a driver uses
 
     @property
@@ -238,7 +250,13 @@ class Run:
                 "choose another folder, or remove this one to start anew"
             )
 
-    def _inner(self, directory: Path, seed: int, request: Mapping[str, Any] | None) -> Run:
+    def _inner(
+        self,
+        directory: Path,
+        seed: int,
+        request: Mapping[str, Any] | None,
+        progress: Progress | NoProgress | None = None,
+    ) -> Run:
         """A run inside this one.  It has no time budget: what it builds must not depend on the speed of a machine."""
         settings = self._settings
         return Run(
@@ -249,7 +267,7 @@ class Run:
             device=self.device,
             checkpoint_seconds=settings.checkpoint_seconds,
             check_every=settings.check_every,
-            progress=settings.progress,
+            progress=progress or settings.progress,
             compile=settings.compile,
         )
 
