@@ -40,6 +40,13 @@ def engine(device: str = "cpu") -> dict[str, Any]:
     }
 
 
+def engine_words(device: str = "cpu") -> str:
+    """The same for a reader of a record, without the precision: "cpu, 2 threads; torch 2.13.0"."""
+    facts = engine(device)
+    threads = f", {facts['threads']} threads" if facts["threads"] else ""
+    return f"{facts['device']}{threads}; torch {facts['torch']}"
+
+
 @functools.cache
 def operations_per_second(device: str = "cpu") -> float:
     """Rate of a mid-sized convolution, forward and backward, measured once a process in about 0.2 s.

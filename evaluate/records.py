@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -122,35 +122,32 @@ class Volatile(_Part):
     cells: dict[str, CellTimes] = {}
 
 
-class Record(_Part):
-    """One judged set under one protocol."""
+class Celled(_Part):
+    """What grows: cells by name, and the seconds that each of their seeds took."""
 
-    schema_version: Literal[1] = Field(default=1, alias="schema")
-    judge: int
-    protocol: ProtocolRef
-    dataset: DatasetRef
-    budget: dict[str, int | float]
-    set: SetRef
     cells: dict[str, Cell]
-    command: str
-    code: Code
     volatile: Volatile
 
-    @field_validator("budget")
-    @classmethod
-    def _one_budget(cls, value: dict[str, int | float]) -> dict[str, int | float]:
-        return Budget(**value).spec()  # type: ignore[arg-type]  # Budget checks names and ranges itself
-
-    @property
-    def budget_name(self) -> str:
-        return str(Budget(**self.budget))  # type: ignore[arg-type]
-
-    def with_cells(self, cells: Mapping[str, Cell]) -> Record:
+    def with_cells(self, cells: Mapping[str, Cell]) -> Self:
         """The same record with these cells and their times in place of its own."""
         times = {name: CellTimes(seconds=cell.seconds) for name, cell in cells.items() if cell.seeds}
         return self.model_copy(
             update={"cells": dict(cells), "volatile": self.volatile.model_copy(update={"cells": times})}
         )
+
+    def grown(self, new: Self) -> Self:
+        """This record with the networks and seeds of `new` that it lacks; its own numbers stay."""
+        cells, times = dict(self.cells), dict(self.volatile.cells)
+        for name, cell in new.cells.items():
+            cells[name] = _joined(cells[name], cell) if name in cells else cell
+            if seconds := _seconds(cells[name], (self, name), (new, name)):
+                times[name] = CellTimes(seconds=seconds)
+        return self.model_copy(update={"cells": cells, "volatile": self.volatile.model_copy(update={"cells": times})})
+
+    def done(self) -> set[tuple[str, int]]:
+        """The (cell, seed) pairs that need no repetition: finished, or bound to fail again."""
+        pairs = {(name, seed) for name, cell in self.cells.items() for seed in cell.seeds}
+        return pairs | {(name, int(seed)) for name, cell in self.cells.items() for seed in cell.failures}
 
     def to_bytes(self) -> bytes:
         """The one text of this record: sorted keys, what a cell lacks left out, a newline at the end."""
@@ -160,6 +157,28 @@ class Record(_Part):
             for name, cell in plain["cells"].items()
         }
         return (json.dumps(plain, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+class Record(Celled):
+    """One judged set under one protocol."""
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    judge: int
+    protocol: ProtocolRef
+    dataset: DatasetRef
+    budget: dict[str, int | float]
+    set: SetRef
+    command: str
+    code: Code
+
+    @field_validator("budget")
+    @classmethod
+    def _one_budget(cls, value: dict[str, int | float]) -> dict[str, int | float]:
+        return Budget(**value).spec()  # type: ignore[arg-type]  # Budget checks names and ranges itself
+
+    @property
+    def budget_name(self) -> str:
+        return str(Budget(**self.budget))  # type: ignore[arg-type]
 
 
 def compose(
@@ -209,7 +228,7 @@ def read(path: str | Path) -> Record:
     try:
         return Record.model_validate(files.read_json(path))
     except ValidationError as error:
-        raise DamagedFile(path, _first_problem(error)) from error
+        raise DamagedFile(path, first_problem(error)) from error
 
 
 def read_all(results: str | Path) -> list[Record]:
@@ -233,22 +252,21 @@ def merge(results: str | Path, record: Record) -> tuple[Path, Record]:
     """
     path = path_of(results, record)
     with files.lock(Path(results) / "records"):  # one for all: a lock file beside each record would be clutter
-        if not path.exists():
-            files.write_bytes(path, record.to_bytes())
-            return path, record
-        old = read(path)
-        merged = _merged(path, old, record)
-        if merged.to_bytes() != old.to_bytes():
-            files.write_bytes(path, merged.to_bytes())
+        old = read(path) if path.exists() else None
+        merged = record if old is None else _merged(path, old, record)
+        write(path, merged, old)
         return path, merged
+
+
+def write(path: Path, record: Celled, old: Celled | None) -> None:
+    """Writes a record, unless that is what the file holds already."""
+    if old is None or record.to_bytes() != old.to_bytes():
+        files.write_bytes(path, record.to_bytes())
 
 
 def done(record: Record | None) -> set[tuple[str, int]]:
     """The (network, seed) pairs that need no repetition: finished, or bound to fail again."""
-    if record is None:
-        return set()
-    pairs = {(name, seed) for name, cell in record.cells.items() for seed in cell.seeds}
-    return pairs | {(name, int(seed)) for name, cell in record.cells.items() for seed in cell.failures}
+    return set() if record is None else record.done()
 
 
 def _merged(path: Path, old: Record, new: Record) -> Record:
@@ -260,15 +278,10 @@ def _merged(path: Path, old: Record, new: Record) -> Record:
             )
     if old.set.id != new.set.id:
         raise BadInput(f"{path} holds set {old.set.id}, not {new.set.id}; give another --results folder")
-    cells, times = dict(old.cells), dict(old.volatile.cells)
-    for name, cell in new.cells.items():
-        cells[name] = _join(cells[name], cell) if name in cells else cell
-        if seconds := _seconds(cells[name], (old, name), (new, name)):
-            times[name] = CellTimes(seconds=seconds)
-    return old.model_copy(update={"cells": cells, "volatile": old.volatile.model_copy(update={"cells": times})})
+    return old.grown(new)
 
 
-def _join(old: Cell, new: Cell) -> Cell:
+def _joined(old: Cell, new: Cell) -> Cell:
     accuracy = dict(zip(new.seeds, new.accuracy, strict=True)) | dict(zip(old.seeds, old.accuracy, strict=True))
     failures = {seed: why for seed, why in (new.failures | old.failures).items() if int(seed) not in accuracy}
     seeds = tuple(sorted(accuracy))
@@ -281,7 +294,7 @@ def _join(old: Cell, new: Cell) -> Cell:
     return Cell(status=new.status, reason=new.reason, **kept)
 
 
-def _seconds(cell: Cell, *sources: tuple[Record, str]) -> tuple[float, ...]:
+def _seconds(cell: Cell, *sources: tuple[Celled, str]) -> tuple[float, ...]:
     """Seconds in the order of the cell's seeds; the first source that knows a seed wins."""
     known: dict[int, float] = {}
     for record, name in reversed(sources):
@@ -290,7 +303,8 @@ def _seconds(cell: Cell, *sources: tuple[Record, str]) -> tuple[float, ...]:
     return tuple(known[seed] for seed in cell.seeds if seed in known)
 
 
-def _first_problem(error: ValidationError) -> str:
+def first_problem(error: ValidationError) -> str:
+    """The first field at fault of a file, and what is wrong with it."""
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"]) or "record"
     return f"{where}: {first['msg']}"

@@ -77,9 +77,7 @@ class Trial:
         return networks.build(self.network, self.shape, self.test.n_classes, generator).to(self.device)
 
     def _words(self, engine: Engine) -> str:
-        facts = machine.engine(self.device)
-        threads = f", {facts['threads']} threads" if facts["threads"] else ""
-        return f"{engine}; {facts['device']}{threads}; torch {facts['torch']}"
+        return f"{engine}; {machine.engine_words(self.device)}"
 
 
 def stream(network: str, seed: int) -> Rng:
