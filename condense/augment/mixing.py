@@ -43,6 +43,7 @@ class Mixing(ABC):
 
     alpha: float = 1.0  # the weight is drawn from Beta(alpha, alpha), once a batch
     probability: float = 1.0  # of mixing a batch at all
+    of_logits: bool = False  # targets that are logits are mixed before their softmax (INFER), not after it
 
     def __post_init__(self) -> None:
         if not 0 < self.alpha < math.inf:
@@ -61,6 +62,18 @@ class Mixing(ABC):
         if chance >= self.probability:
             return Mix(torch.arange(count), 1.0)
         return self._mix(partner, weight, shape, (row, column))
+
+    def at(self, numbers: Sequence[float], partner: Tensor, shape: Sequence[int]) -> Mix:
+        """The mix that three numbers in [0, 1) stand for, for draws that are made elsewhere.
+
+        numbers: the weight's place in its distribution, then row and column of the centre of a box.
+        """
+        weight = numbers[0]
+        if self.alpha != 1.0:
+            from scipy.special import betaincinv
+
+            weight = float(betaincinv(self.alpha, self.alpha, weight))
+        return self._mix(partner, weight, shape, (numbers[1], numbers[2]))
 
     @abstractmethod
     def _mix(self, partner: Tensor, weight: float, shape: Sequence[int], centre: tuple[float, float]) -> Mix: ...

@@ -30,6 +30,10 @@ _LABELS = {
     "representation": "a target vector of {n_classes} numbers for each image (`targets_repr`); no classes",
     "replayed": "replayed: {epochs} epochs of explicit draws and teacher answers ({form}) under `labels/`",
     "teacher": "computed while training by the network `{network}` under `labels/`",
+    "committee": "computed while training by {networks} together, an average of {average}, under `labels/`",
+    "quantised": "{form} over the classes for each image, quantised as {codec[kind]} (`labels_*`)",
+    "regions": "for drawn regions: {epochs} epochs of answers ({form}, kept as {codec[kind]}) under `labels/`; which "
+    "regions follows from the seed {regions[seed]}",
 }
 
 

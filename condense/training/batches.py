@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from condense import augment
-from condense.distilled.labels import LabelBatch
+from condense.distilled.labels import Dictating, LabelBatch, Labels
 from condense.errors import BadInput
 from condense.training.losses import as_target
 from condense.training.recipe import Recipe
@@ -53,7 +53,8 @@ class Batches:
         self._augment = augment.from_spec(recipe.augment) if recipe.augment else None
         self._mix = augment.mixing_from_spec(recipe.mix) if recipe.mix else None
         self._order = (-1, torch.empty(0, dtype=torch.int64))  # of one epoch
-        self.steps_per_epoch = recipe.steps_per_epoch(len(source))
+        check_batch(source.labels, recipe)
+        self.steps_per_epoch = steps_per_epoch(source, recipe)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -88,5 +89,23 @@ class Batches:
         if labels.form == "teacher":  # answers for the images as they are now, mixed or not
             return as_target(cast(_Teacher, self._labels).targets_for(images), "probabilities", self._recipe.loss)
         assert labels.target is not None
+        assert self._mix is not None or mix is None
+        if mix is not None and self._mix.of_logits and labels.form == "logits":
+            return as_target(augment.mix_targets(labels.target, mix), labels.form, self._recipe.loss)
         target = as_target(labels.target, labels.form, self._recipe.loss)
         return target if mix is None else augment.mix_targets(target, mix, self._source.n_classes)
+
+
+def steps_per_epoch(source: Source, recipe: Recipe) -> int:
+    """Optimiser steps of one pass over a source: the recipe's, unless the labels dictate them."""
+    labels = source.labels
+    return labels.steps(0) if isinstance(labels, Dictating) else recipe.steps_per_epoch(len(source))
+
+
+def check_batch(labels: Labels, recipe: Recipe) -> None:
+    """Raises BadInput when the labels were made for steps of another size than the recipe's."""
+    if isinstance(labels, Dictating) and labels.batch != recipe.batch:
+        raise BadInput(
+            f"the labels were made for steps of {labels.batch} samples, the recipe has {recipe.batch}; use a protocol "
+            "with that batch, or label the set again for this one"
+        )

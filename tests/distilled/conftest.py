@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from label_cases import CLASSES, COUNT, SHAPE, committee, region_labels
 
 from condense import networks, preprocessing
 from condense.data import Dataset, Split
@@ -21,10 +23,8 @@ from condense.distilled import (
     TeacherLabels,
 )
 from condense.distilled.foreign import Request
+from condense.distilled.labels import Codec, CommitteeLabels, QuantisedLabels
 
-CLASSES = ("apple", "brick", "cloud")
-SHAPE = (3, 6, 8)  # not square: a transposed image shows
-COUNT = 9
 PROVENANCE = {
     "method": "dm",
     "title": "DM",
@@ -73,6 +73,8 @@ def make(train: Split, space: preprocessing.Preprocessing, images: torch.Tensor)
 
 LABEL_KINDS = (
     "hard", "soft-float16", "soft-float32", "logits", "representation", "replayed", "replayed-mixed", "teacher",
+    "replayed-classes", "teacher-classes", "quantised-full", "quantised-smoothed", "quantised-logits", "regions",
+    "regions-classes", "committee", "committee-classes",
 )  # fmt: skip
 
 
@@ -84,6 +86,14 @@ def labels(request: pytest.FixtureRequest) -> Labels:
 def labels_of(name: str) -> Labels:
     rng = torch.Generator().manual_seed(5)
     rows = torch.randn(COUNT, len(CLASSES), generator=rng)
+    if name.endswith("-classes"):
+        return dataclasses.replace(labels_of(name.removesuffix("-classes")), classes=torch.arange(COUNT) // 3)  # type: ignore[call-arg, type-var]
+    if name.startswith("quantised"):
+        return QuantisedLabels.of(rows, Codec(name.removeprefix("quantised-"), k=2), "logits", temperature=2.0)  # type: ignore[arg-type]
+    if name == "regions":
+        return region_labels(rng)
+    if name == "committee":
+        return CommitteeLabels(committee(rng))
     if name == "hard":
         return HardLabels(torch.arange(COUNT) // 3)
     if name.startswith("soft"):

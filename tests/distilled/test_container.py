@@ -139,10 +139,12 @@ def test_a_set_offers_what_its_labels_are(make: Make, labels: Labels) -> None:
     offers = make(labels).offers()
     expected = {
         "hard": {"hard"}, "soft": {"soft", "hard"}, "representation": {"representation"},
-        "replayed": {"replay"}, "teacher": {"teacher"},
+        "replayed": {"replay"}, "teacher": {"teacher"}, "quantised": {"soft", "hard"}, "regions": {"replay"},
+        "committee": {"teacher"},
     }  # fmt: skip
-    assert offers.labels == expected[labels.kind]
-    assert offers.views == ("set" if labels.kind == "replayed" else "protocol")
+    known = {"hard"} if getattr(labels, "classes", None) is not None else set()
+    assert offers.labels == expected[labels.kind] | known
+    assert offers.views == ("set" if labels.kind in ("replayed", "regions") else "protocol")
     assert not offers.step_size
     assert make(step_size=0.1).offers().step_size
 

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-from condense.distilled.labels.base import LabelBatch, Labels, register, restore
+from condense.distilled.labels.base import Dictating, LabelBatch, Labels, register, restore
+from condense.distilled.labels.committee import Committee, CommitteeLabels, Member, use_batch_statistics
+from condense.distilled.labels.quantised import FULL, Codec, QuantisedLabels
+from condense.distilled.labels.regions import RegionLabels, Regions
 from condense.distilled.labels.replayed import ReplayedLabels
-from condense.distilled.labels.stored import HardLabels, Representations, SoftLabels
+from condense.distilled.labels.stored import HardLabels, Representations, SoftForm, SoftLabels
 from condense.distilled.labels.teacher import TeacherLabels
 
 __all__ = [
+    "FULL",
+    "Codec",
+    "Committee",
+    "CommitteeLabels",
+    "Dictating",
     "HardLabels",
     "LabelBatch",
     "Labels",
+    "Member",
+    "QuantisedLabels",
+    "RegionLabels",
+    "Regions",
     "ReplayedLabels",
     "Representations",
+    "SoftForm",
     "SoftLabels",
     "TeacherLabels",
     "register",
     "restore",
+    "use_batch_statistics",
 ]

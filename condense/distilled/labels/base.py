@@ -94,6 +94,18 @@ class Labels(Protocol):
         """The same labels with their tensors on a device."""
 
 
+@runtime_checkable
+class Dictating(Protocol):
+    """Labels whose `views` are "set": they say which images a step takes, and so how many steps an epoch has."""
+
+    @property
+    def batch(self) -> int:
+        """Samples of a step."""
+
+    def steps(self, epoch: int) -> int:
+        """Steps of an epoch."""
+
+
 Restore = Callable[[Mapping[str, Any], Mapping[str, Tensor], Path], Labels]
 _RESTORE: dict[str, Restore] = {}
 

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from condense import files
 from condense.distilled.labels.base import LabelBatch, register
+from condense.distilled.labels.classes import OptionalClasses, restored_classes
 from condense.distilled.labels.stored import SoftForm, check_form, soft_rows
 from condense.errors import BadInput, DamagedFile
 
@@ -57,7 +58,7 @@ class FolderShards:
         return self.epochs
 
     def path(self, index: int) -> Path:
-        return self.folder / _file_name(index)
+        return self.folder / file_name(index)
 
     def read(self, index: int) -> Epoch:
         return files.read_tensors(self.path(index))
@@ -77,7 +78,7 @@ class MemoryShards:
 
 
 @dataclass(eq=False)
-class _LastEpoch:
+class LastEpoch:
     """Keeps the epoch in use, so that its steps read the shard once."""
 
     index: int = -1
@@ -85,13 +86,14 @@ class _LastEpoch:
 
 
 @dataclass(frozen=True, eq=False)
-class ReplayedLabels:
+class ReplayedLabels(OptionalClasses):
     """Explicit draws and targets per epoch; a longer training goes round them again.
 
     Args:
         shards: the epochs, or a sequence of mappings of the fields above.
         batch: samples of a step, as in the store.
         form, temperature: what `target` holds, as in `SoftLabels`.
+        classes: (M,) the class that each image was made for, where there is one.
 
     Raises:
         BadInput: for an empty store, or fields that do not fit each other.
@@ -101,12 +103,12 @@ class ReplayedLabels:
     batch: int
     form: SoftForm = "logits"
     temperature: float = 1.0
-    _last: _LastEpoch = field(default_factory=_LastEpoch, repr=False)
+    classes: Tensor | None = None
+    _last: LastEpoch = field(default_factory=LastEpoch, repr=False)
 
     kind: ClassVar[str] = "replayed"
-    offers: ClassVar[frozenset[str]] = frozenset({"replay"})
+    native: ClassVar[str] = "replay"
     views: ClassVar[str] = "set"
-    count: ClassVar[None] = None
 
     def __post_init__(self) -> None:
         if isinstance(self.shards, Sequence):
@@ -116,7 +118,11 @@ class ReplayedLabels:
         if len(self.shards) == 0:
             raise BadInput("replayed labels need at least one epoch, the store is empty; run the labelling first")
         check_form(self.form, self.temperature)
-        self._epoch(0)
+        self._check_classes(self._epoch(0)["target"].shape[1])
+
+    @property
+    def count(self) -> int | None:
+        return None if self.classes is None else len(self.classes)
 
     @property
     def n_classes(self) -> int:
@@ -147,15 +153,9 @@ class ReplayedLabels:
             form=self.form,
         )
 
-    def hard(self) -> Tensor:
-        raise BadInput("replayed labels belong to views, not to images; use a protocol that replays them")
-
-    def tensors(self) -> dict[str, Tensor]:
-        return {}
-
     def files(self) -> Iterator[tuple[str, Epoch]]:
         for index in range(len(self.shards)):
-            yield _file_name(index), self._checked(index)
+            yield file_name(index), self._checked(index)
 
     def spec(self) -> dict[str, Any]:
         return {
@@ -165,7 +165,7 @@ class ReplayedLabels:
             "batch": self.batch,
             "form": self.form,
             "temperature": self.temperature,
-        }
+        } | self._class_spec()
 
     def nbytes(self) -> int:
         return self._nbytes
@@ -173,7 +173,8 @@ class ReplayedLabels:
     @cached_property
     def _nbytes(self) -> int:
         # Kept, since it takes a pass over the store.
-        return sum(tensor.numel() * tensor.element_size() for _, epoch in self.files() for tensor in epoch.values())
+        stored = (tensor for _, epoch in self.files() for tensor in epoch.values())
+        return sum(tensor.numel() * tensor.element_size() for tensor in stored) + self._class_bytes()
 
     def to(self, device: torch.device | str) -> ReplayedLabels:
         """Itself: epochs are streamed, and follow the device of the indices asked with."""
@@ -226,12 +227,14 @@ def _steps(samples: int, batch: int) -> int:
     return -(-samples // batch)
 
 
-def _file_name(index: int) -> str:
+def file_name(index: int) -> str:
     return f"epoch-{index:04d}.safetensors"
 
 
 def _restore(spec: Mapping[str, Any], tensors: Mapping[str, Tensor], folder: Path) -> ReplayedLabels:
-    return ReplayedLabels(FolderShards(folder, spec["epochs"]), spec["batch"], spec["form"], spec["temperature"])
+    shards = FolderShards(folder, spec["epochs"])
+    classes = restored_classes(spec, tensors, folder)
+    return ReplayedLabels(shards, spec["batch"], spec["form"], spec["temperature"], classes)
 
 
 register(ReplayedLabels.kind, _restore)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from condense import files
 from condense.distilled.labels.base import LabelBatch, register
+from condense.distilled.labels.classes import OptionalClasses, restored_classes
 from condense.distilled.labels.stored import check_form
 from condense.errors import BadInput
 
@@ -22,7 +23,7 @@ _FILE = "teacher.safetensors"
 
 
 @dataclass(frozen=True, eq=False)
-class TeacherLabels:
+class TeacherLabels(OptionalClasses):
     """Targets are a stored network's answers to the images of the step, after augmentation.
 
     Args:
@@ -31,6 +32,7 @@ class TeacherLabels:
         shape: (C, H, W) that it was built for.
         n_classes: K, its outputs.
         temperature: divides its logits before the softmax.
+        classes: (M,) the class that each image was made for, where there is one.
 
     Raises:
         BadInput: for a temperature that is not positive and finite, or a state that does not fit the network.
@@ -41,17 +43,22 @@ class TeacherLabels:
     shape: tuple[int, int, int]
     n_classes: int
     temperature: float = 1.0
+    classes: Tensor | None = None
     _module: nn.Module = field(init=False, repr=False)
 
     kind: ClassVar[str] = "teacher"
-    offers: ClassVar[frozenset[str]] = frozenset({"teacher"})
+    native: ClassVar[str] = "teacher"
     views: ClassVar[str] = "protocol"
-    count: ClassVar[None] = None
 
     def __post_init__(self) -> None:
         check_form("logits", self.temperature)
+        self._check_classes(self.n_classes)
         object.__setattr__(self, "state", {name: tensor.detach() for name, tensor in self.state.items()})
         object.__setattr__(self, "_module", self._build())
+
+    @property
+    def count(self) -> int | None:
+        return None if self.classes is None else len(self.classes)
 
     def logits_for(self, images: Tensor) -> Tensor:
         """(B, C, H, W) in preprocessed space -> (B, K), without gradients and in evaluation mode."""
@@ -65,12 +72,6 @@ class TeacherLabels:
     def view(self, epoch: int, step: int, indices: Tensor) -> LabelBatch:
         return LabelBatch(indices, target=None, form="teacher")
 
-    def hard(self) -> Tensor:
-        raise BadInput("a teacher labels images as they are trained on; use a protocol that asks the teacher")
-
-    def tensors(self) -> dict[str, Tensor]:
-        return {}
-
     def files(self) -> Iterator[tuple[str, Mapping[str, Tensor]]]:
         yield _FILE, self.state
 
@@ -81,10 +82,10 @@ class TeacherLabels:
             "network": self.network,
             "shape": list(self.shape),
             "temperature": self.temperature,
-        }
+        } | self._class_spec()
 
     def nbytes(self) -> int:
-        return sum(tensor.numel() * tensor.element_size() for tensor in self.state.values())
+        return sum(tensor.numel() * tensor.element_size() for tensor in self.state.values()) + self._class_bytes()
 
     def to(self, device: torch.device | str) -> TeacherLabels:
         return replace(self, state={name: tensor.to(device) for name, tensor in self.state.items()})
@@ -104,7 +105,8 @@ class TeacherLabels:
 
 def _restore(spec: Mapping[str, Any], tensors: Mapping[str, Tensor], folder: Path) -> TeacherLabels:
     state = files.read_tensors(folder / _FILE)
-    return TeacherLabels(spec["network"], state, tuple(spec["shape"]), spec["n_classes"], spec["temperature"])
+    classes = restored_classes(spec, tensors, folder)
+    return TeacherLabels(spec["network"], state, tuple(spec["shape"]), spec["n_classes"], spec["temperature"], classes)
 
 
 register(TeacherLabels.kind, _restore)

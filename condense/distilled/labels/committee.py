@@ -1,0 +1,259 @@
+"""Several networks that answer as one, as a computation and as a kind of label.
+
+Their average is of logits, each with a weight (CV-DD, arXiv 2501.07575, section 3.3; INFER, arXiv 2408.06927: equal
+weights), or of probabilities (MEAL V2, Shen & Savvides, arXiv 2009.08453, eq. 1). Batch statistics instead of running
+ones are CV-DD's batch-specific soft labels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from condense import files, networks
+from condense.distilled.labels.base import LabelBatch, register
+from condense.distilled.labels.classes import OptionalClasses, restored_classes
+from condense.distilled.labels.stored import check_form
+from condense.errors import BadInput
+from condense.preprocessing import Preprocessing, from_spec
+
+Average = Literal["logits", "probabilities"]
+Statistics = Literal["running", "batch"]
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """One network.
+
+    Args:
+        network: a name that `condense.networks.build` knows.
+        state: its parameters and buffers.
+        space: pixel space of its input.
+    """
+
+    network: str
+    state: Mapping[str, Tensor]
+    space: Preprocessing
+
+    def nbytes(self) -> int:
+        """Of the state."""
+        return sum(tensor.numel() * tensor.element_size() for tensor in self.state.values())
+
+
+@dataclass(frozen=True, eq=False)
+class Committee:
+    """Answers to images that lie in one pixel space, whatever the spaces of the members.
+
+    Args:
+        members: at least one.
+        shape, n_classes: (C, H, W) and K of every member.
+        space: of the images that are asked about.
+        average: of what the members' answers are averaged; "probabilities" are those at `temperature`.
+        weights: one for each member, made to add up to 1; None: equal ones.
+        statistics: "batch": batch-norm layers use the statistics of the images asked about, and nothing is
+            remembered; every other layer stays in evaluation mode.
+        temperature: T, at which the answers are meant to be softened.
+
+    Raises:
+        BadInput: for an empty committee, weights that do not fit it, or a state that does not fit its network.
+    """
+
+    members: tuple[Member, ...]
+    shape: tuple[int, int, int]
+    n_classes: int
+    space: Preprocessing
+    average: Average = "logits"
+    weights: tuple[float, ...] | None = None
+    statistics: Statistics = "running"
+    temperature: float = 1.0
+    _modules: tuple[nn.Module, ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        check_form("logits", self.temperature)
+        if not self.members:
+            raise BadInput("a committee needs at least one member")
+        if self.average not in ("logits", "probabilities") or self.statistics not in ("running", "batch"):
+            raise BadInput(
+                'a committee averages "logits" or "probabilities" over "running" or "batch" statistics, got '
+                f"{self.average!r} and {self.statistics!r}"
+            )
+        weights = self.weights or (1.0,) * len(self.members)
+        if len(weights) != len(self.members) or min(weights) < 0 or not 0 < sum(weights) < math.inf:
+            raise BadInput(f"give one weight of at least 0 for each of {len(self.members)} members, got {weights}")
+        total = sum(weights)
+        object.__setattr__(self, "weights", tuple(weight / total for weight in weights))
+        object.__setattr__(self, "_modules", tuple(self._build(member) for member in self.members))
+
+    @torch.no_grad()
+    def logits_for(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
+        """Logits z whose softmax(z / T) is what the committee says.
+
+        images: (B, C, H, W) in `space`.  groups: (B,) images with equal numbers share batch statistics; None: all do.
+        Returns (B, K).
+        """
+        assert self.weights is not None
+        total = torch.zeros((), device=images.device)
+        for weight, member, module in zip(self.weights, self.members, self._modules, strict=True):
+            asked = images
+            if member.space.digest != self.space.digest:
+                # Not clamped: the committee judges what a student sees.
+                asked = member.space.forward(self.space.inverse(images))
+            answers = self._answers(module, asked, groups)
+            total = total + weight * (answers if self.average == "logits" else self._soft(answers))
+        if self.average == "logits":
+            return total
+        return self.temperature * total.clamp(min=torch.finfo(total.dtype).tiny).log()
+
+    def targets_for(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
+        """(B, C, H, W) in `space` -> (B, K) probabilities at T."""
+        return self._soft(self.logits_for(images, groups))
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same committee with its tensors on a device."""
+        members = tuple(
+            Member(
+                member.network,
+                {name: tensor.to(device) for name, tensor in member.state.items()},
+                member.space.to(device),
+            )
+            for member in self.members
+        )
+        return replace(self, members=members, space=self.space.to(device))
+
+    def _soft(self, logits: Tensor) -> Tensor:
+        return (logits / self.temperature).softmax(1)
+
+    def _answers(self, module: nn.Module, images: Tensor, groups: Tensor | None) -> Tensor:
+        if self.statistics == "running" or groups is None:
+            answers: Tensor = module(images)
+            return answers
+        answers = images.new_empty(len(images), self.n_classes)
+        for group in groups.unique():
+            rows = (groups == group).nonzero().flatten().to(images.device)
+            answers[rows] = module(images[rows])
+        return answers
+
+    def _build(self, member: Member) -> nn.Module:
+        module = networks.build(member.network, self.shape, self.n_classes)
+        try:
+            module.load_state_dict(dict(member.state))
+        except RuntimeError as error:
+            raise BadInput(f"the state of a committee's member does not fit {member.network!r}: {error}") from error
+        device = next(iter(member.state.values())).device
+        module.to(device).eval().requires_grad_(False)
+        return use_batch_statistics(module) if self.statistics == "batch" else module
+
+
+def use_batch_statistics(module: nn.Module) -> nn.Module:
+    """Lets batch-norm layers, and no other, use the statistics of what they are given; running ones stay as they are.
+
+    Dropout stays off: a network put into training mode as a whole, as in the authors' code, would also drop units.
+    """
+    for layer in module.modules():
+        if isinstance(layer, _BatchNorm):
+            layer.train()
+            layer.track_running_stats = False
+    return module
+
+
+@dataclass(frozen=True, eq=False)
+class CommitteeLabels(OptionalClasses):
+    """Targets are a committee's answers to the images of the step, after augmentation and mixing.
+
+    Args:
+        committee: its `space` is that of the set, its `temperature` that of the targets.
+        classes: (M,) the class that each image was made for, where there is one.
+
+    Raises:
+        BadInput: for a member whose pixels are whitened otherwise than those of the set: matrices are not stored here.
+    """
+
+    committee: Committee
+    classes: Tensor | None = None
+
+    kind: ClassVar[str] = "committee"
+    native: ClassVar[str] = "teacher"
+    views: ClassVar[str] = "protocol"
+
+    def __post_init__(self) -> None:
+        self._check_classes(self.n_classes)
+        spaces = {member.space.digest: member.space.kind for member in self.committee.members}
+        spaces[self.committee.space.digest] = self.committee.space.kind
+        if len(spaces) > 1 and "zca" in spaces.values():
+            raise BadInput("a committee that is stored with a set sees the set's own pixel space, or normalised pixels")
+
+    @property
+    def n_classes(self) -> int:
+        return self.committee.n_classes
+
+    @property
+    def count(self) -> int | None:
+        return None if self.classes is None else len(self.classes)
+
+    def targets_for(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) in preprocessed space -> (B, K) probabilities at the committee's temperature."""
+        return self.committee.targets_for(images)
+
+    def view(self, epoch: int, step: int, indices: Tensor) -> LabelBatch:
+        return LabelBatch(indices, target=None, form="teacher")
+
+    def files(self) -> Iterator[tuple[str, Mapping[str, Tensor]]]:
+        for index, member in enumerate(self.committee.members):
+            yield _file_name(index), member.state
+
+    def spec(self) -> dict[str, Any]:
+        own = self.committee
+        foreign = any(member.space.digest != own.space.digest for member in own.members)
+        return {
+            "kind": self.kind,
+            "n_classes": own.n_classes,
+            "shape": list(own.shape),
+            "networks": [member.network for member in own.members],
+            # One space for all needs no word: it is that of the set.
+            "spaces": [space.spec() for space in (own.space, *(m.space for m in own.members))] if foreign else None,
+            "average": own.average,
+            "weights": list(own.weights or ()),
+            "statistics": own.statistics,
+            "temperature": own.temperature,
+        } | self._class_spec()
+
+    def nbytes(self) -> int:
+        return sum(member.nbytes() for member in self.committee.members) + self._class_bytes()
+
+    def to(self, device: torch.device | str) -> CommitteeLabels:
+        return replace(self, committee=self.committee.to(device))
+
+
+def _file_name(index: int) -> str:
+    return f"member-{index:02d}.safetensors"
+
+
+def _restore(spec: Mapping[str, Any], tensors: Mapping[str, Tensor], folder: Path) -> CommitteeLabels:
+    names: Sequence[str] = spec["networks"]
+    # Spaces that are all the same are told apart from nothing: the identity stands for them.
+    given = spec["spaces"] or [{"kind": "identity"}] * (len(names) + 1)
+    space, *others = [from_spec(each) for each in given]
+    members = tuple(
+        Member(name, files.read_tensors(folder / _file_name(index)), others[index]) for index, name in enumerate(names)
+    )
+    committee = Committee(
+        members,
+        tuple(spec["shape"]),  # type: ignore[arg-type]
+        spec["n_classes"],
+        space,
+        spec["average"],
+        tuple(spec["weights"]),
+        spec["statistics"],
+        spec["temperature"],
+    )
+    return CommitteeLabels(committee, restored_classes(spec, tensors, folder))
+
+
+register(CommitteeLabels.kind, _restore)

@@ -1,0 +1,294 @@
+"""Labels of regions, epoch by epoch: what is stored are the answers; which region of which image each of them is for
+follows from a seed (Shen & Xing, "A Fast Knowledge Distillation Framework for Visual Recognition", ECCV 2022, arXiv
+2112.01528; mixed as by Yin, Xing & Shen, "Squeeze, Recover and Relabel", NeurIPS 2023, arXiv 2306.13092).
+
+Every draw is a function of (seed, epoch, image) or (seed, epoch, step), through numbers by counter. So no order of a
+sampler, version of a library or size of a chunk moves a label to another view, and 24 bytes a view are not stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from condense.augment import Draw, Mix, RandomResizedCrop, mixing_from_spec
+from condense.distilled.labels.base import LabelBatch, register
+from condense.distilled.labels.classes import OptionalClasses, restored_classes
+from condense.distilled.labels.counter import uniform
+from condense.distilled.labels.quantised import FULL, Codec
+from condense.distilled.labels.replayed import Epoch, FolderShards, LastEpoch, MemoryShards, Shards, file_name
+from condense.distilled.labels.stored import SoftForm, check_form, soft_rows
+from condense.errors import BadInput, DamagedFile
+
+VERSION = 1  # of the rule below; stored labels of another version are refused
+_ORDER, _BOX, _MIX, _PARTNER = range(4)  # purposes, one table of numbers each
+_BOX_NUMBERS = 23  # that RandomResizedCrop draws for an image
+
+
+@dataclass(frozen=True)
+class Regions:
+    """The rule from which every draw of every epoch follows.
+
+    Args:
+        count: N, images that the set stands for.
+        shape: (C, H, W).
+        batch: samples of a step.
+        seed: the only source of the draws.
+        scale, ratio, flip: as in `RandomResizedCrop`.
+        mix: specification of a CutMix or MixUp of every step, or None.
+        crops: regions of each image that stand side by side in a step (FKD: n_c); an epoch has N * crops samples.
+        same_image: a region is mixed with the next one of its own image (FerKD: SelfMix), not with any of the step.
+        norm_group: samples that share batch statistics, in the order of the step; None: all of the step do.
+
+    Raises:
+        BadInput: for numbers that do not fit each other.
+    """
+
+    count: int
+    shape: tuple[int, int, int]
+    batch: int
+    seed: int
+    scale: tuple[float, float] = (0.08, 1.0)
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    flip: bool = True
+    mix: Mapping[str, Any] | None = None
+    crops: int = 1
+    same_image: bool = False
+    norm_group: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("shape", "scale", "ratio"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        self._crop  # refuses intervals that are none  # noqa: B018
+        if self.mix is not None:
+            mixing_from_spec(self.mix)
+        if min(self.count, self.batch, self.crops) < 1 or self.batch % self.crops:
+            raise BadInput(
+                f"a step holds whole images with all their crops: count={self.count}, batch={self.batch} and "
+                f"crops={self.crops} must be at least 1, and the batch a multiple of the crops"
+            )
+        if self.same_image and (self.crops < 2 or self.mix is None):
+            raise BadInput("mixing regions of one image needs a mix and at least two crops; set both")
+        if self.norm_group is not None and self.norm_group < 2:
+            raise BadInput(f"batch statistics need at least two samples, got norm_group={self.norm_group}")
+
+    @cached_property
+    def _crop(self) -> RandomResizedCrop:
+        return RandomResizedCrop(self.scale, self.ratio, self.flip)
+
+    @property
+    def samples(self) -> int:
+        """Of an epoch."""
+        return self.count * self.crops
+
+    @property
+    def steps(self) -> int:
+        """Of an epoch.  A last step of one image joins the one before: batch statistics of one sample are no use."""
+        full, rest = divmod(self.samples, self.batch)
+        return max(1, full + (rest > 1))
+
+    def rows(self, step: int) -> slice:
+        """The samples of a step within its epoch.
+
+        Raises:
+            BadInput: for a step that an epoch does not have.
+        """
+        if not 0 <= step < self.steps:
+            raise BadInput(f"an epoch of these labels has {self.steps} steps, step {step} was asked")
+        end = self.samples if step == self.steps - 1 else (step + 1) * self.batch
+        return slice(step * self.batch, end)
+
+    def order(self, epoch: int) -> Tensor:
+        """The images of an epoch in the order of its steps, (count,) int64."""
+        return uniform(self.seed, (_ORDER, epoch), self.count, 1)[:, 0].argsort(stable=True)
+
+    def epoch(self, epoch: int) -> dict[str, Tensor]:
+        """All draws for single samples, in the order of the steps: indices (n,), crop (n, 4), flip (n,)."""
+        images = self.order(epoch).repeat_interleave(self.crops)
+        crop, flip = self.views(epoch, 0, self.samples)  # by image, then crop
+        own = images * self.crops + torch.arange(self.crops).repeat(self.count)
+        return {"indices": images, "crop": crop[own], "flip": flip[own]}
+
+    def views(self, epoch: int, first: int, count: int) -> tuple[Tensor, Tensor]:
+        """Boxes as fractions (count, 4) and mirrors (count,) of the regions first, first + 1, ... by image and crop."""
+        draw = Draw(uniform(self.seed, (_BOX, epoch), count, _BOX_NUMBERS, first))
+        height, width = self.shape[1:]
+        boxes = self._crop.boxes((height, width), draw)
+        fractions = boxes / torch.tensor([height, width, height, width], dtype=torch.float64)
+        return fractions.float(), (draw.uniform[:, -1] < 0.5) & self.flip
+
+    def mixed(self, epoch: int, step: int) -> Mix | None:
+        """How the step is mixed."""
+        if self.mix is None:
+            return None
+        rows = self.rows(step)
+        size = rows.stop - rows.start
+        if self.same_image:
+            positions = torch.arange(size).view(-1, self.crops)
+            partner = positions.roll(-1, dims=1).flatten()
+        else:
+            # The numbers of an epoch lie side by side by place; a place belongs to one step alone.
+            partner = uniform(self.seed, (_PARTNER, epoch), size, 1, rows.start)[:, 0].argsort(stable=True)
+        numbers = uniform(self.seed, (_MIX, epoch), 1, 3, step)[0].tolist()
+        return mixing_from_spec(self.mix).at(numbers, partner, self.shape)
+
+    def groups(self, step: int) -> Tensor | None:
+        """(b,) which samples of the step share batch statistics; a last group of one sample joins the one before."""
+        if self.norm_group is None:
+            return None
+        rows = self.rows(step)
+        size = rows.stop - rows.start
+        group = torch.arange(size) // self.norm_group
+        if size % self.norm_group == 1 and size > 1:
+            group[-1] = group[-2]
+        return group
+
+    def spec(self) -> dict[str, Any]:
+        """Plain JSON values, which `from_spec` reads."""
+        names = ("count", "batch", "seed", "flip", "crops", "same_image", "norm_group")
+        facts = {name: getattr(self, name) for name in names}
+        lists = {name: list(getattr(self, name)) for name in ("shape", "scale", "ratio")}
+        mix = None if self.mix is None else mixing_from_spec(self.mix).spec()
+        return facts | lists | {"mix": mix, "version": VERSION}
+
+    @classmethod
+    def from_spec(cls, spec: Mapping[str, Any]) -> Regions:
+        """Reads what `spec` writes.
+
+        Raises:
+            BadInput: for draws by another version of the rule.
+        """
+        fields = dict(spec)
+        if (version := fields.pop("version", None)) != VERSION:
+            raise BadInput(f"these labels follow version {version} of the drawing rule, this condense knows {VERSION}")
+        return cls(**fields)
+
+
+@dataclass(frozen=True, eq=False)
+class RegionLabels(OptionalClasses):
+    """Answers for the regions that a rule draws; a training that is longer than the store goes round it again.
+
+    Args:
+        regions: the rule.
+        shards: one mapping for each epoch, what `codec.encode` gave for its samples in the order of the steps.
+        n_classes: K.
+        codec: how the answers are kept.
+        form, temperature: what decoded answers are, as in `SoftLabels`.
+        classes: (N,) the class that each image was made for, where there is one.
+
+    Raises:
+        BadInput: for an empty store, or one that is not of this rule and codec.
+    """
+
+    regions: Regions
+    shards: Shards
+    n_classes: int
+    codec: Codec = FULL
+    form: SoftForm = "logits"
+    temperature: float = 1.0
+    classes: Tensor | None = None
+    _last: LastEpoch = field(default_factory=LastEpoch, repr=False)
+
+    kind: ClassVar[str] = "regions"
+    native: ClassVar[str] = "replay"
+    views: ClassVar[str] = "set"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.shards, Sequence):
+            object.__setattr__(self, "shards", MemoryShards(tuple(dict(epoch) for epoch in self.shards)))
+        if len(self.shards) == 0:
+            raise BadInput("labels of regions need at least one epoch, the store is empty; run the labelling first")
+        check_form(self.form, self.temperature)
+        self._check_classes(self.n_classes, self.regions.count)
+
+    @property
+    def count(self) -> int:
+        return self.regions.count
+
+    @property
+    def batch(self) -> int:
+        """Samples of a step."""
+        return self.regions.batch
+
+    def steps(self, epoch: int) -> int:
+        """Steps of an epoch."""
+        return self.regions.steps
+
+    def view(self, epoch: int, step: int, indices: Tensor) -> LabelBatch:
+        """The drawn step with its answers; of `indices` only the device is used."""
+        epoch %= len(self.shards)
+        drawn = self._epoch(epoch)
+        rows, device = self.regions.rows(step), indices.device
+        part = {name: tensor[rows].to(device) for name, tensor in drawn.items()}
+        group = self.regions.groups(step)
+        target = self.codec.decode(part, self.n_classes)
+        return LabelBatch(
+            indices=part["indices"],
+            target=soft_rows(target, self.form, self.temperature),
+            crop=part["crop"],
+            flip=part["flip"],
+            mix=self.regions.mixed(epoch, step),
+            norm_group=None if group is None else group.to(device),
+            form=self.form,
+        )
+
+    def files(self) -> Iterator[tuple[str, Epoch]]:
+        for index in range(len(self.shards)):
+            yield file_name(index), self._stored(index)
+
+    def spec(self) -> dict[str, Any]:
+        return {
+            "kind": self.kind,
+            "n_classes": self.n_classes,
+            "epochs": len(self.shards),
+            "regions": self.regions.spec(),
+            "codec": self.codec.spec(),
+            "form": self.form,
+            "temperature": self.temperature,
+        } | self._class_spec()
+
+    def nbytes(self) -> int:
+        answers = len(self.shards) * self.codec.nbytes(self.regions.samples, self.n_classes)
+        return answers + self._class_bytes()
+
+    def to(self, device: torch.device | str) -> RegionLabels:
+        """Itself: epochs are streamed, and follow the device of the indices asked with."""
+        return self
+
+    def _epoch(self, epoch: int) -> Epoch:
+        if self._last.index != epoch:
+            self._last.tensors = {**self._stored(epoch), **self.regions.epoch(epoch)}
+            self._last.index = epoch
+        return self._last.tensors
+
+    def _stored(self, epoch: int) -> Epoch:
+        stored = self.shards.read(epoch)
+        schema = self.codec.schema(self.regions.samples, self.n_classes)
+        found = {name: (str(t.dtype).removeprefix("torch."), tuple(t.shape)) for name, t in stored.items()}
+        if found != schema:
+            raise BadInput(f"epoch {epoch} of the region labels holds {found}, the rule and the codec need {schema}")
+        return stored
+
+
+def _restore(spec: Mapping[str, Any], tensors: Mapping[str, Tensor], folder: Path) -> RegionLabels:
+    try:
+        return RegionLabels(
+            Regions.from_spec(spec["regions"]),
+            FolderShards(folder, spec["epochs"]),
+            spec["n_classes"],
+            Codec(**spec["codec"]),
+            spec["form"],
+            spec["temperature"],
+            restored_classes(spec, tensors, folder),
+        )
+    except TypeError as error:
+        raise DamagedFile(folder.parent / "set.json", f"labels: {error}") from error
+
+
+register(RegionLabels.kind, _restore)

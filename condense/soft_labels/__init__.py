@@ -1,0 +1,31 @@
+"""Making labels: who answers, for which views, and in how many bytes. The kinds themselves are in `distilled.labels`.
+
+per_epoch(images, regions, committee, epochs, run)   answers for drawn regions, streamed to disk (FKD, SRe2L, CV-DD)
+fixed(images, committee)                             one answer for each image (INFER)
+Calibration, optimal_weight, mixed                   which answers to trust, and how much (FerKD; Borup & Andersen)
+read_fkd(folder, orders)                             stores of other projects
+"""
+
+from __future__ import annotations
+
+from condense.soft_labels.calibration import Calibration, softened
+from condense.soft_labels.fixed import answers, fixed
+from condense.soft_labels.foreign import read_fkd, sampler_orders
+from condense.soft_labels.per_epoch import per_epoch, step_images
+from condense.soft_labels.weighting import Weight, class_weights, estimate_weight, mixed, optimal_weight
+
+__all__ = [
+    "Calibration",
+    "Weight",
+    "answers",
+    "class_weights",
+    "estimate_weight",
+    "fixed",
+    "mixed",
+    "optimal_weight",
+    "per_epoch",
+    "read_fkd",
+    "sampler_orders",
+    "softened",
+    "step_images",
+]

@@ -1,0 +1,161 @@
+"""Label stores of other projects: FKD files as SRe2L, CDA, LPLD and CV-DD write them.
+
+`<store>/epoch_<e>/batch_<b>.tar` is one `torch.save` of [crop (B, 4), flip (B,), partner (B,), weight, box, logits
+(B, K)]; crop is top, left, height, width as fractions, box the rows and columns [first, first, end, end] of the patch
+taken from the partner, or None for a MixUp. Which images a batch holds is not stored: the authors' loader draws the
+order again, from a sampler with a seed. It has to be given here, and is stored with the labels.
+
+The files are pickles. They are read as plain tensors and numbers alone; code in them is never run.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from condense.distilled.labels import ReplayedLabels
+from condense.errors import BadInput, DamagedFile
+
+_FIELDS = 6
+# The sides of a box are NumPy's numbers: the function that makes them, under the names it has had, and their types.
+_SCALAR = np.int64(0).__reduce__()[0]
+_NUMBERS = [
+    (_SCALAR, "numpy.core.multiarray.scalar"),
+    (_SCALAR, "numpy._core.multiarray.scalar"),
+    np.dtype,
+    *(type(np.dtype(kind)) for kind in (np.int32, np.int64, np.float32, np.float64)),
+]
+
+
+def read_fkd(folder: str | Path, orders: Sequence[Tensor], *, classes: Tensor | None = None) -> ReplayedLabels:
+    """Replayed labels from a folder of FKD files, one epoch in memory at a time.
+
+    Args:
+        folder: holds `epoch_0`, `epoch_1`, ...
+        orders: for each epoch the images in the order of its batches, (n,) int64; `sampler_orders` gives the authors'.
+        classes: (N,) the class that each image was made for, where there is one.
+
+    Raises:
+        BadInput: for a folder without such files, or orders that do not fit them.
+        DamagedFile: naming the first file that holds something else.
+    """
+    store = _Folder(Path(folder), tuple(orders))
+    return ReplayedLabels(store, store.batch, classes=classes)
+
+
+def sampler_orders(count: int, epochs: int, seed: int = 42) -> list[Tensor]:
+    """The orders of `epochs` passes of PyTorch's RandomSampler over `count` images, as the authors' scripts draw them.
+
+    They follow from the PyTorch that is installed; one that draws otherwise gives labels to the wrong images. Check
+    that labels and images agree before anything is concluded from them.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    sampler = torch.utils.data.RandomSampler(range(count), generator=generator)
+    return [torch.tensor(list(sampler)) for _ in range(epochs)]
+
+
+@dataclass(frozen=True)
+class _Folder:
+    """The epochs of a folder, each read when it is asked for."""
+
+    folder: Path
+    orders: tuple[Tensor, ...]
+
+    def __post_init__(self) -> None:
+        found = len(_numbered(self.folder, "epoch_", ""))
+        if found == 0 or len(self.orders) != found:
+            raise BadInput(
+                f"{self.folder} holds {found} epochs epoch_0, epoch_1, ..., and {len(self.orders)} orders were given; "
+                "give the folder of the label files, and an order for each epoch"
+            )
+
+    @property
+    def batch(self) -> int:
+        """Samples of the first step."""
+        return len(_read(self._batches(0)[0])[0])
+
+    def __len__(self) -> int:
+        return len(self.orders)
+
+    def read(self, index: int) -> dict[str, Tensor]:
+        """One epoch, as `ReplayedLabels` takes it."""
+        steps = [_fields(path) for path in self._batches(index)]
+        epoch = {name: torch.cat([step[name] for step in steps]) for name in steps[0]}
+        if len(epoch["target"]) != len(self.orders[index]):
+            raise BadInput(
+                f"{self.folder / f'epoch_{index}'} holds labels of {len(epoch['target'])} samples, the order given has "
+                f"{len(self.orders[index])}; give the order that the labels were made in"
+            )
+        return epoch | {"indices": self.orders[index].long()}
+
+    def _batches(self, index: int) -> list[Path]:
+        found = _numbered(self.folder / f"epoch_{index}", "batch_", ".tar")
+        if not found:
+            raise BadInput(f"{self.folder / f'epoch_{index}'} holds no batch_0.tar; restore the epoch from a copy")
+        return found
+
+
+def _numbered(folder: Path, prefix: str, suffix: str) -> list[Path]:
+    """The entries <prefix>0<suffix>, <prefix>1<suffix>, ... in the order of their numbers.
+
+    Raises:
+        BadInput: naming the first that is missing.
+    """
+    pattern = re.compile(rf"{re.escape(prefix)}(\d+){re.escape(suffix)}")
+    entries = sorted(folder.iterdir()) if folder.is_dir() else []
+    numbers = {int(match[1]): path for path in entries if (match := pattern.fullmatch(path.name))}
+    for number in range(len(numbers)):
+        if number not in numbers:
+            raise BadInput(f"{folder} lacks {prefix}{number}{suffix}, although it holds a later one; fetch it")
+    return [numbers[number] for number in range(len(numbers))]
+
+
+def _fields(path: Path) -> dict[str, Tensor]:
+    """One step in the names and shapes of `ReplayedLabels`."""
+    crop, flip, partner, weight, box, logits = _read(path)
+    step = {"crop": crop.float(), "flip": flip.bool(), "target": logits}
+    if partner is None:
+        return step
+    top, left, bottom, right = (0, 0, 0, 0) if box is None else (int(side) for side in box)
+    return step | {
+        "partner": partner.long(),
+        "mix_weight": torch.tensor([float(weight)]),
+        "mix_box": torch.tensor([[top, left, bottom - top, right - left]]),
+    }
+
+
+def _read(path: Path) -> list[Any]:
+    try:
+        with torch.serialization.safe_globals(_NUMBERS):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises a dozen types for a file that is not what it expects
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise DamagedFile(path, f"cannot be read as tensors and numbers alone: {reason}") from error
+    if problem := _problem(content):
+        raise DamagedFile(path, f"not a batch of FKD labels: {problem}")
+    return list(content)
+
+
+def _problem(content: Any) -> str | None:
+    if not isinstance(content, list | tuple) or len(content) != _FIELDS:
+        return f"expected a list of {_FIELDS}, found {type(content).__name__}"
+    crop, flip, partner, weight, box, logits = content
+    if not all(isinstance(part, Tensor) for part in (crop, flip, logits)):
+        return "crop, flip and logits are tensors"
+    count = len(flip)
+    if tuple(crop.shape) != (count, 4) or logits.ndim != 2 or len(logits) != count or not logits.is_floating_point():
+        return f"crop {tuple(crop.shape)} and logits {tuple(logits.shape)} for {count} images"
+    if partner is None:
+        return None
+    if not isinstance(partner, Tensor) or sorted(partner.tolist()) != list(range(count)):
+        return "the partners are no permutation of the batch"
+    if not isinstance(weight, int | float | np.number) or (box is not None and len(box) != 4):
+        return "the weight is a number and the box has four sides, or is None"
+    return None
