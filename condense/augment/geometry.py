@@ -47,6 +47,39 @@ class _Shift(torch.autograd.Function):
         return _Shift.apply(gradients[0], -down, -right), None, None
 
 
+def roll(images: Tensor, down: Tensor, right: Tensor) -> Tensor:
+    """Shifts that wrap around: output pixel (i, j) is input pixel (i - down, j - right), modulo the size.
+
+    images: (B, C, H, W).  down, right: (B,) or (1,) int64 on the CPU.
+    """
+    if len(down) == 1:
+        return images.roll((int(down), int(right)), dims=(2, 3))
+    rolled: Tensor = _Roll.apply(images, down, right)
+    return rolled
+
+
+class _Roll(torch.autograd.Function):
+    """The derivative of a roll is the roll back: one gather each way, where autograd would scatter."""
+
+    @staticmethod
+    def forward(images: Tensor, down: Tensor, right: Tensor) -> Tensor:
+        height, width = images.shape[2:]
+        rows = (torch.arange(height) - down[:, None]) % height  # (B, H)
+        columns = (torch.arange(width) - right[:, None]) % width  # (B, W)
+        places = (rows[:, :, None] * width + columns[:, None, :]).flatten(1).to(images.device)  # (B, H*W)
+        return images.flatten(2).gather(2, places[:, None].expand(-1, images.shape[1], -1)).view(images.shape)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
+        _, down, right = inputs
+        ctx.save_for_backward(down, right)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        down, right = ctx.saved_tensors
+        return _Roll.apply(gradients[0], -down, -right), None, None
+
+
 def mirror(images: Tensor, chosen: Tensor) -> Tensor:
     """Mirrors the chosen images left to right.  images: (B, C, H, W).  chosen: (B,) or (1,) bool."""
     return torch.where(chosen.to(images.device)[:, None, None, None], images.flip(3), images)

@@ -1,0 +1,137 @@
+"""A teacher that reports, with its logits, the batch statistics of what enters each batch norm.
+
+The teacher itself is left alone: a frozen copy has its batch norms replaced. Each of them normalises with the running
+statistics, as in evaluation mode, and takes the mean and variance of its input beside. Both directions are one node of
+the graph: forward reads the map once for the statistics and once to normalise it; backward adds the gradients of mean
+and variance to the gradient of the output, where hooks would build a second and a third map of the same size.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from condense.errors import BadInput
+from condense.networks import Network
+from condense.preprocessing import Preprocessing
+
+
+class Moments(NamedTuple):
+    """Statistics of one batch norm's input, of the batch and as the teacher remembers them; (C,) each."""
+
+    mean: Tensor
+    variance: Tensor  # biased
+    running_mean: Tensor
+    running_variance: Tensor
+
+
+class Answer(NamedTuple):
+    """What a pass through an observed teacher gives."""
+
+    logits: Tensor  # (N, K)
+    moments: list[Moments]  # of the batch norms in the order of execution
+
+
+class Observed(nn.Module):
+    """A frozen copy of `network` that answers with `Answer`.
+
+    Args:
+        network: with running statistics in its batch norms.
+        spaces: (of the images given, of the network); None when they are the same.
+
+    Raises:
+        BadInput: for a network without a two-dimensional batch norm, or with one that keeps no running statistics.
+    """
+
+    def __init__(self, network: Network, spaces: tuple[Preprocessing, Preprocessing] | None = None):
+        super().__init__()
+        self.network = copy.deepcopy(network).eval().requires_grad_(False)
+        self._spaces = spaces
+        self._seen: list[Moments] = []
+        norms = [(path, layer) for path, layer in self.network.named_modules() if isinstance(layer, nn.BatchNorm2d)]
+        if not norms:
+            raise BadInput(
+                f"{type(network).__name__} has no batch norm, so there are no statistics to recover images from; "
+                "use a network with norm=batch"
+            )
+        for path, layer in norms:
+            self.network.set_submodule(path, _ObservedNorm(layer, self._seen))
+
+    def forward(self, images: Tensor) -> Answer:
+        """Logits and moments of images (N, C, H, W) in the space that was stated."""
+        self._seen.clear()
+        if self._spaces is not None:
+            ours, theirs = self._spaces
+            images = theirs.forward(ours.inverse(images))
+        logits = self.network(images)
+        moments = list(self._seen)
+        self._seen.clear()  # the moments hold on to the graph
+        return Answer(logits, moments)
+
+
+class _ObservedNorm(nn.Module):
+    """A batch norm in evaluation mode that notes the moments of its input."""
+
+    running_mean: Tensor
+    running_variance: Tensor
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, norm: nn.BatchNorm2d, seen: list[Moments]):
+        super().__init__()
+        if norm.running_mean is None or norm.running_var is None:
+            raise BadInput("a batch norm of the teacher keeps no running statistics; train it with them")
+        deviation = (norm.running_var + norm.eps).sqrt()
+        scale = 1 / deviation if norm.weight is None else norm.weight.detach() / deviation
+        shift = -norm.running_mean * scale if norm.bias is None else norm.bias.detach() - norm.running_mean * scale
+        self.register_buffer("running_mean", norm.running_mean)
+        self.register_buffer("running_variance", norm.running_var)
+        self.register_buffer("scale", scale)
+        self.register_buffer("shift", shift)
+        self._seen = seen
+
+    def forward(self, maps: Tensor) -> Tensor:
+        normed, mean, variance = _normalise_and_observe(maps, self.scale, self.shift)
+        self._seen.append(Moments(mean, variance, self.running_mean, self.running_variance))
+        return normed
+
+
+def _normalise_and_observe(maps: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    normed, mean, variance = _NormaliseAndObserve.apply(maps, scale, shift)
+    return normed, mean, variance
+
+
+class _NormaliseAndObserve(torch.autograd.Function):
+    """maps (N, C, h, w) -> (scale * maps + shift, mean over N, h, w, biased variance over N, h, w).
+
+    With n = N*h*w numbers a channel, gradients g of the output, g_m and g_v of the moments:
+        d maps = scale * g + g_m / n + 2 g_v (maps - mean) / n
+    """
+
+    @staticmethod
+    def forward(ctx: Any, maps: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        variance, mean = torch.var_mean(maps, dim=(0, 2, 3), correction=0)
+        ctx.save_for_backward(maps, scale, mean)
+        return _affine(maps, scale, shift), mean, variance
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        maps, scale, mean = ctx.saved_tensors
+        of_output, of_mean, of_variance = gradients
+        count = maps.numel() // maps.shape[1]
+        slope = 2 * of_variance / count
+        offset = of_mean / count - slope * mean
+        return _affine(of_output, scale, offset).addcmul_(maps, _of_channels(slope)), None, None
+
+
+def _affine(maps: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """scale * maps + shift a channel, in one pass: batch norm's own kernel, with nothing left to normalise."""
+    return F.batch_norm(maps, torch.zeros_like(scale), torch.ones_like(scale), scale, shift, eps=0.0)
+
+
+def _of_channels(values: Tensor) -> Tensor:
+    return values.view(1, -1, 1, 1)
