@@ -63,7 +63,10 @@ def accuracy(table: Table, sources: list[Reported]) -> Grid:
     shading = _shading(table)
     columns = [Column("rank"), Column("method", False), Column("setting", False)]
     columns += [Column(name) for name in table.networks]
-    columns += [Column("mean"), Column("sets"), Column("reported"), Column("source of reported", False)]
+    columns += [Column("mean"), Column("sets")]
+    printed = any(reported.beside(sources, table, row) for row, _ in _ranked(table))
+    if printed:
+        columns += [Column("reported"), Column("source of reported", False)]
     rows = []
     for row, rank in _ranked(table):
         cells = [_rank_cell(table, row, rank, notes), Cell(row.title), Cell(row.setting)]
@@ -71,12 +74,13 @@ def accuracy(table: Table, sources: list[Reported]) -> Grid:
             cells.append(_score_cell(row.scores.get(name), notes, shading))
         cells.append(_summary_cell(row.mean(table.panel), shading))
         cells.append(_sets_cell(row, notes))
-        cells += _reported_cells(table, row, sources, notes)
+        if printed:
+            cells += _reported_cells(table, row, sources, notes)
         rows.append(tuple(cells))
     caption = (
         "Test accuracy in percent: mean ± half of the 95 % interval (number of runs; a run is one distillation seed "
-        f"with one evaluation seed). Mean and rank are over {_listed(table.panel)}. Rows share a rank unless paired "
-        "tests over their common runs, Holm-corrected at 5 %, separate them."
+        f"with one evaluation seed). Mean and rank are over {_listed(table.panel)}. A rank is one more than the number "
+        "of rows that are better by a paired test over the common runs, Holm-corrected at 5 %."
     )
     if not table.panel:
         caption += " No network was judged for every row, so there is no mean and no rank."

@@ -14,8 +14,8 @@ from condense.evaluate.leaderboard.grid import Grid
 _HIDDEN = {"source of reported", "setting"}  # too wide; they stand in the files
 _SPENT = ("bytes", "distil")  # of the cost, at the end of a line
 _LEGEND = (
-    "Accuracy in percent: mean ± half of the 95 % interval (runs). Equal ranks: paired tests, Holm-corrected, do not "
-    "separate the rows."
+    "Accuracy in percent: mean ± half of the 95 % interval (runs). A rank is one more than the number of "
+    "rows that are better by a paired test, Holm-corrected."
 )
 
 
@@ -63,8 +63,6 @@ def _fitting(table: Table, accuracy: Grid, cost: Grid, width: int) -> tuple[set[
     titles = [column.title for column in accuracy.columns]
     apart = any(row.name != row.title for row in table.rows)  # only the setting tells some rows apart
     hidden = _HIDDEN - {"setting"} if apart else _HIDDEN
-    if all(row[titles.index("reported")].value is None for row in accuracy.rows):
-        hidden = hidden | {"reported"}
     shown = {title for title in titles if title not in hidden and title not in table.networks}
     if len(table.networks) == 1:
         shown.discard("mean")

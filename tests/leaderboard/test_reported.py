@@ -77,15 +77,16 @@ def test_one_method_in_two_settings_gets_the_number_of_its_setting(
         ({}, "48.9 ± 0.6; 47.64"),
         ({"mirror": False, "flip_first": False}, "48.9 ± 0.6; 47.64"),
         ({"mirror": True, "flip_first": True}, "53.1 ± 0.6"),
-        ({"mirror": True, "flip_first": False}, "–"),
+        ({"mirror": True, "flip_first": False}, None),
     ],
 )
 def test_an_ingredient_that_a_configuration_does_not_name_counts_as_off(
-    record: Callable[..., Record], config: dict[str, bool], expected: str
+    record: Callable[..., Record], config: dict[str, bool], expected: str | None
 ) -> None:
     (table,) = board.tables([record("dm", kind="synthetic", config=config)])
     shown = grid.accuracy(table, reported.read(COMMITTED))
-    assert shown.rows[0][-2].text == expected
+    titles = [column.title for column in shown.columns]
+    assert expected == (shown.rows[0][titles.index("reported")].text if "reported" in titles else None)
 
 
 def test_no_number_stands_beside_another_protocol_network_size_or_budget(record: Callable[..., Record]) -> None:

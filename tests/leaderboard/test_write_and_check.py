@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from condense import files
 from condense.errors import DamagedFile
 from condense.evaluate import leaderboard, records
 from condense.evaluate.leaderboard import cards, heat_map, look, size_plot
@@ -232,8 +233,27 @@ def test_the_page_stands_alone_and_escapes_what_records_say(made: list[Record], 
     assert tags.loaded
     assert all(source.startswith("data:image/svg+xml;base64,") for source in tags.loaded)
     assert tags.count["section"] == 3
+    assert tags.count["th"] == tags.count["button"]  # every column sorts
+    assert "caption" not in tags.count  # one inside the table would be as narrow, or cut off, as the table is
     assert "<b>NaN" not in text
     assert "&lt;b&gt;NaN" in text
+
+
+def test_columns_for_printed_numbers_are_there_only_where_some_are_printed(
+    made: list[Record], results: Results
+) -> None:
+    home = results(made)
+    printed = {"dataset": "cifar10", "method": "dm", "title": "DM", "network": "convnet-d3", "labels": "hard"}
+    source = {
+        "short": "XX", "paper": "A paper with a title", "where": "Table 1", "url": "https://a.org",
+        "read_as": "full text", "accuracy": "mean in percent",
+    }  # fmt: skip
+    row = printed | {"protocols": ["hard-dsa"], "status": "own", "percent": {"ipc-1": [50.0, None]}}
+    files.write_json(home / "reported/xx.json", {"schema": 1, "source": source, "rows": [row]})
+    leaderboard.write(home)
+    for name, shown in (("hard-dsa-1/cifar10/ipc-1", True), ("hard-dsa-1/cifar10/ipc-10", False)):
+        assert ("| source of reported |" in (home / f"leaderboard/{name}.md").read_text()) is shown
+    assert '<a href="https://a.org" rel="noopener">https://a.org</a>' in (home / "leaderboard/index.html").read_text()
 
 
 def test_the_text_fits_the_terminal_and_names_the_networks_it_leaves_out(
