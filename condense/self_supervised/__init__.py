@@ -10,6 +10,7 @@ No function but the gate asks a split for labels, so that a method with `uses_la
 from __future__ import annotations
 
 from condense.self_supervised.barlow_twins import BarlowTwins, barlow_twins_loss, cross_correlation, pretrain
+from condense.self_supervised.content import images_digest
 from condense.self_supervised.features import CachedView, teacher_features, teacher_views
 from condense.self_supervised.gate import Gate, linear_probe_gate
 from condense.self_supervised.teacher import Settings, Teacher, teacher_cost, teacher_for, trained
@@ -24,6 +25,7 @@ __all__ = [
     "Views",
     "barlow_twins_loss",
     "cross_correlation",
+    "images_digest",
     "linear_probe_gate",
     "pretrain",
     "teacher_cost",

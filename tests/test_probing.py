@@ -1,0 +1,64 @@
+"""The ridge probe against scikit-learn and against leaving each row out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from condense import probing
+from condense.errors import BadInput
+from condense.probing import ridge_probe
+
+
+def problem(rows: int, width: int) -> tuple[Tensor, Tensor]:
+    draws = torch.Generator().manual_seed(rows)
+    labels = torch.arange(rows) % 3
+    centres = torch.randn(3, width, generator=draws)
+    return centres[labels] + 1.5 * torch.randn(rows, width, generator=draws), labels
+
+
+@pytest.mark.parametrize(("rows", "width"), [(40, 6), (12, 20)])
+def test_the_probe_is_the_ridge_of_scikit_learn(rows: int, width: int) -> None:
+    from sklearn.linear_model import RidgeCV
+    from sklearn.preprocessing import StandardScaler
+
+    features, labels = problem(rows, width)
+    probe = ridge_probe(features, labels, 3)
+    x = StandardScaler().fit_transform(features.double().numpy())
+    penalties = [rows * penalty for penalty in probing._PENALTIES]
+    expected = RidgeCV(alphas=penalties).fit(x, np.eye(3)[labels.numpy()])
+    assert probe.penalty == pytest.approx(expected.alpha_)
+    ours = features.double() @ probe.weight + probe.bias
+    np.testing.assert_allclose(ours.numpy(), expected.predict(x), rtol=0, atol=1e-8)
+
+
+def test_the_leave_one_out_error_is_that_of_leaving_one_out() -> None:
+    features, labels = problem(9, 4)
+    x = features.double() - features.double().mean(0)
+    targets = torch.nn.functional.one_hot(labels, 3).double()
+    directions, sizes = probing._principal(x)
+    centred = targets - targets.mean(0)
+    closed = probing._left_out(directions, sizes, directions.T @ centred, centred, 2.0)
+    errors = []
+    for row in range(9):
+        kept = torch.arange(9) != row
+        mean_x, mean_y = x[kept].mean(0), targets[kept].mean(0)
+        gram = (x[kept] - mean_x).T @ (x[kept] - mean_x) + 2.0 * torch.eye(4, dtype=torch.float64)
+        weight = torch.linalg.solve(gram, (x[kept] - mean_x).T @ (targets[kept] - mean_y))
+        errors.append((targets[row] - mean_y - (x[row] - mean_x) @ weight).square().mean())
+    assert closed == pytest.approx(float(torch.stack(errors).mean()), rel=1e-9)
+
+
+def test_a_constant_feature_and_a_class_without_rows_do_no_harm() -> None:
+    features, labels = problem(30, 5)
+    features[:, 2] = 4.0
+    probe = ridge_probe(features, labels, 4)
+    assert bool(probe.weight.isfinite().all())
+    assert probe.accuracy(features, labels) > 0.6
+
+
+def test_a_probe_of_one_row_is_refused() -> None:
+    with pytest.raises(BadInput, match="two rows"):
+        ridge_probe(torch.zeros(1, 3), torch.zeros(1, dtype=torch.int64), 2)
