@@ -15,6 +15,7 @@ from condense.errors import BadInput, UnknownName
 from condense.networks.layers import Network, Shape, activation_function, normalisation, stem_padding, stem_size
 
 POOLINGS = ("avg", "max", "none")
+NORM_PLACES = ("output", "input")
 
 
 class Activations(NamedTuple):
@@ -30,9 +31,12 @@ class ConvNet(Network):
     Without a depth it is as deep as the matching papers make it, so that the last map is 4x4: depth 3 at 32 pixels,
     4 at 64, up to 6 at 256. Below 16 pixels it has two blocks, because a single one has no hidden map.
 
+    The kernel-regression papers widen it: block i has width * growth^i channels (growth 2 in KRR-ST and FRePo), and
+    FRePo norms the input of each convolution but the first instead of its output (norm_at "input").
+
     Raises:
         BadInput: when the image is too small for `depth` halvings.
-        UnknownName: for an unknown norm, pooling or activation.
+        UnknownName: for an unknown norm, place of the norm, pooling or activation.
     """
 
     def __init__(
@@ -42,30 +46,35 @@ class ConvNet(Network):
         *,
         depth: int | None,
         width: int = 128,
+        growth: int = 1,
         norm: str = "instance",
+        norm_at: str = "output",
         pooling: str = "avg",
         activation: str = "relu",
     ):
         super().__init__()
         if pooling not in POOLINGS:
             raise UnknownName("pooling", pooling, POOLINGS)
+        if norm_at not in NORM_PLACES:
+            raise UnknownName("norm_at", norm_at, NORM_PLACES)
         depth = _published_depth(shape) if depth is None else depth
         height, width_px = stem_size(shape)
         if pooling != "none":
             _refuse_too_deep(depth, shape)
             height, width_px = height >> depth, width_px >> depth
+        widths = [shape[0], *(width * growth**index for index in range(depth))]
+        block = ConvBlock if norm_at == "output" else NormedInputBlock
         self.blocks = nn.ModuleList(
-            ConvBlock(
-                width if index else shape[0],
-                width,
+            block(
+                *widths[index : index + 2],
                 padding=(1, 1) if index else stem_padding(shape, 3),
-                norm=norm,
+                norm=norm if index or norm_at == "output" else "none",
                 activation=activation,
             )
             for index in range(depth)
         )
         self.pooling = pooling
-        self.classifier = nn.Linear(width * height * width_px, classes)
+        self.classifier = nn.Linear(widths[-1] * height * width_px, classes)
 
     def embed(self, images: Tensor) -> Tensor:
         for block in self.blocks:
@@ -98,6 +107,19 @@ class ConvBlock(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         return self.activation(self.norm(self.conv(maps)))
+
+
+class NormedInputBlock(nn.Module):
+    """Norm, 3x3 convolution with bias, activation."""
+
+    def __init__(self, channels: int, width: int, *, padding: tuple[int, int], norm: str, activation: str):
+        super().__init__()
+        self.norm = normalisation(norm, channels)
+        self.conv = nn.Conv2d(channels, width, 3, padding=padding)
+        self.activation = activation_function(activation)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return self.activation(self.conv(self.norm(maps)))
 
 
 def _published_depth(shape: Shape) -> int:

@@ -20,6 +20,7 @@ EACH = [
     "convnet-d2:width=16,norm=group,pooling=max",
     "convnet-d2:width=16,norm=layer,pooling=none",
     "convnet-d2:width=16,norm=none,activation=softplus",
+    "convnet-d2:width=8,growth=2,norm=batch,norm_at=input",
     "mlp",
     "lenet",
     "alexnet",
@@ -58,6 +59,10 @@ def same(one: nn.Module, other: nn.Module) -> bool:
         # conv 3*9*128 + 128, twice 128*9*128 + 128, norms 3 * 256, linear 2048 * K + K.
         ("convnet-d3", (3, 32, 32), 10, 320_010),
         ("convnet-d3", (3, 32, 32), 100, 504_420),
+        # Widths 128, 256, 512: conv 3*9*128 + 128, 128*9*256 + 256, 256*9*512 + 512; linear 8192 * K + K; norms 2 * 896,
+        # or 2 * (128 + 256) where they come before the convolutions.
+        ("convnet-d3:growth=2,norm=batch", (3, 32, 32), 10, 1_560_842 + 1_792),
+        ("convnet-d3:growth=2,norm=batch,norm_at=input", (3, 32, 32), 10, 1_560_842 + 768),
         ("convnet-d4", (3, 64, 64), 200, 857_160),
         ("convnet-d4", (3, 64, 64), 1000, 2_496_360),
         ("convnet-d5", (3, 128, 128), 10, 615_690),

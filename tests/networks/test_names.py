@@ -24,7 +24,8 @@ def test_knobs_are_read_from_the_name() -> None:
     assert isinstance(network.blocks[0].norm, nn.BatchNorm2d)
     assert network.pooling == "max"
     described = networks.describe("convnet-d2:width=24")
-    assert described.knobs == {"width": 24, "norm": "instance", "pooling": "avg", "activation": "relu"}
+    defaults = {"growth": 1, "norm": "instance", "norm_at": "output", "pooling": "avg", "activation": "relu"}
+    assert described.knobs == {"width": 24, **defaults}
 
 
 def test_a_convnet_without_depth_is_as_deep_as_the_papers_make_it() -> None:
