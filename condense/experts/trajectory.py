@@ -1,10 +1,12 @@
 """The file of one expert: its parameters after every epoch, and what is needed to train it further.
 
-Records, in order: a description; the float32 parameters of epoch 0, the initialisation; one record for each further
-epoch; and, wherever a training ended, the state of its optimiser. Parameters are stored as they are, or as bfloat16
-differences: d_e = bf16(theta_e - r_{e-1}) with r_e = r_{e-1} + d_e and r_0 = theta_0. Because each difference is taken
-against what a reader will have reconstructed, the error of r_e is the rounding of d_e alone, at most 2^-9 of the change
-in that epoch, however many epochs came before.
+Records, in order: a description; the float32 parameters of epoch 0, the initialisation; and one record for each further
+epoch. Where a training ended, the state of its optimiser stands in front of the record of its last epoch, so that an
+epoch that is there and was the last one can always be gone on from.
+
+Parameters are stored as they are, or as bfloat16 differences: d_e = bf16(theta_e - r_{e-1}), where r_0 = theta_0 and
+r_e = r_{e-1} + d_e is what a reader reconstructs. Each difference is taken against that, so the error of r_e is the
+rounding of d_e alone, at most 2^-9 of the change in that epoch, however many epochs came before.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ class Resume:
 
 
 class Trajectory:
-    """One file.  Reading needs no lock; `mend` and the two `append` need that of the file.
+    """One file.  Reading needs no lock; `mend` and `append` need that of the file.
 
     Args:
         facts: what the file is for, as plain values; a file for anything else is not taken.
@@ -55,7 +57,8 @@ class Trajectory:
         self._momentum = momentum
         self._epochs: list[journal.Record] = []
         self._states: dict[int, journal.Record] = {}
-        self._end = 0  # of the last sound record
+        self._end = 0  # of the last record of parameters, or of the description
+        self._state: journal.Record | None = None  # a state that stands in front of parameters still to come
         self._damage: str | None = None
         self._rebuilt: tuple[int, Tensor] | None = None  # the last epoch that was added up from differences
 
@@ -81,7 +84,8 @@ class Trajectory:
 
     def survey(self, epochs: int) -> None:
         """Looks the file through, verifying every record up to the parameters of epoch `epochs`."""
-        self._epochs, self._states, self._end, self._damage, self._rebuilt = [], {}, 0, None, None
+        self._epochs, self._states, self._end, self._state = [], {}, 0, None
+        self._damage, self._rebuilt = None, None
         if not self.path.is_file():
             return
         try:
@@ -104,7 +108,7 @@ class Trajectory:
                     file=sys.stderr,
                 )
             files.cut(self.path, self._end)
-        self._damage = None
+        self._damage, self._state = None, None
 
     def read(self, epoch: int) -> Tensor:
         """Parameters (P,) float32 on the CPU after `epoch` epochs, in memory of their own.
@@ -133,12 +137,18 @@ class Trajectory:
             return Resume(self.read(self.trained), state)
         return Resume(state[: self.size], state[self.size :])
 
-    def append_parameters(self, epoch: int, parameters: Tensor) -> None:
-        """Adds the parameters (P,) of the epoch behind the last one."""
+    def append(self, epoch: int, parameters: Tensor, *, momentum: Tensor | None = None) -> None:
+        """Adds the parameters (P,) of the epoch behind the last one.
+
+        momentum: given when the training ends here; (P,), or (0,) for a recipe without.
+        """
         assert epoch == self.last + 1, (epoch, self.last)
         exact = parameters.detach().to("cpu", torch.float32)
-        if epoch == 0:
+        if self._end == 0:
             self._append(_DESCRIPTION, 0, self._description)
+        if momentum is not None:
+            rest = momentum.detach().to("cpu", torch.float32)
+            self._append(_STATE, epoch, tensor_bytes(rest if self._store == "float32" else torch.cat([exact, rest])))
         if epoch == 0 or self._store == "float32":
             self._append(_PARAMETERS, epoch, tensor_bytes(exact))
             return
@@ -147,33 +157,36 @@ class Trajectory:
         self._append(_DIFFERENCE, epoch, tensor_bytes(difference))
         self._rebuilt = (epoch, before + difference)
 
-    def append_state(self, parameters: Tensor, momentum: Tensor) -> None:
-        """Adds the state of the optimiser after the last epoch; what the parameters' record holds is left out."""
-        kept = [momentum] if self._store == "float32" else [parameters, momentum]
-        state = torch.cat([part.detach().to("cpu", torch.float32) for part in kept])
-        self._append(_STATE, self.last, tensor_bytes(state))
-
     def _append(self, kind: int, number: int, content: bytes | memoryview) -> None:
-        self._accept(journal.append(self.path, self._end, kind, number, content))
+        end = self._end if self._state is None else self._state.end
+        self._accept(journal.append(self.path, end, kind, number, content))
 
     def _accept(self, record: journal.Record) -> None:
-        """Takes a sound record into the list, or refuses it where the order of records does not allow it."""
-        exact = self._store == "float32" or not self._epochs
-        state = 4 * self.size * (self._momentum + (self._store != "float32"))
-        if self._end == 0:
+        """Takes a sound record into the list.
+
+        Raises:
+            Damage: when it is not one that can follow the records before it.
+        """
+        begins, expected = self._end == 0, self.last + 1
+        if begins:
             fits = record.kind == _DESCRIPTION and bytes(journal.payload(self.path, record)) == self._description
         elif record.kind == _STATE:
-            fits = record.number == self.last > 0 and record.length == state
+            width = 4 * (self._momentum + (self._store != "float32"))
+            fits = record.number == expected > 0 and record.length == width * self.size and self._state is None
         else:
-            expected = (_PARAMETERS, 4 * self.size) if exact else (_DIFFERENCE, 2 * self.size)
-            fits = (record.kind, record.length) == expected and record.number == self.last + 1
+            exact = self._store == "float32" or expected == 0
+            form = (_PARAMETERS, 4 * self.size) if exact else (_DIFFERENCE, 2 * self.size)
+            fits = (record.kind, record.length) == form and record.number == expected
         if not fits:
-            raise journal.Damage(f"the record at byte {self._end} belongs to something else")
+            raise journal.Damage(f"the record that ends at byte {record.end} belongs to something else")
         if record.kind == _STATE:
-            self._states[record.number] = record
-        elif record.kind != _DESCRIPTION:
-            self._epochs.append(record)
+            self._state = record
+            return
         self._end = record.end
+        if not begins:
+            self._epochs.append(record)
+            if self._state is not None:
+                self._states[expected], self._state = self._state, None
 
     def _floats(self, record: journal.Record, dtype: torch.dtype) -> Tensor:
         content = journal.payload(self.path, record)

@@ -1,14 +1,14 @@
 """Completing the files of experts: locks, interruptions, and the order in which things reach the disk.
 
 While an expert is trained its file holds the parameters of all finished epochs, and a run beside it holds a checkpoint
-that is never ahead of the file. When the training ends, the optimiser's state is added to the file and that run goes.
+that is never ahead of the file. The last epoch comes with the optimiser's state, and then that run goes.
 """
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import torch
@@ -76,6 +76,7 @@ class Workshop:
 
         operations: of one epoch of one expert, for the announcement.
         """
+        self._sweep(trajectories, epochs)
         if all(found.last >= epochs for found in trajectories):
             return
         self._announce(trajectories, epochs, operations)
@@ -93,6 +94,14 @@ class Workshop:
                         self._run.progress.advance(done())
         finally:
             self._run.progress.end()
+
+    def _sweep(self, trajectories: Sequence[Trajectory], epochs: int) -> None:
+        """Removes checkpoints of trainings that had reached their last epoch when their process died."""
+        for work in sorted(self.folder.glob("*.work")):
+            numbers = [int(number) for number in work.stem.split("-")]
+            if all(number < len(trajectories) and trajectories[number].trained == epochs for number in numbers):
+                with suppress(files.InUse), files.lock(trajectories[numbers[0]].path, timeout=0):
+                    files.discard(work)
 
     def _announce(self, trajectories: Sequence[Trajectory], epochs: int, operations: float) -> None:
         missing = sum(epochs - min(max(found.last, 0), epochs) for found in trajectories)
@@ -151,10 +160,8 @@ class Workshop:
                 epoch, step = divmod(start * self._steps + index, self._steps)
                 trainer.step(parameters, momentum, epoch, step)
                 if step == self._steps - 1:
-                    self._record(group, epoch + 1, parameters)
+                    self._record(group, epoch + 1, parameters, momentum if epoch + 1 == epochs else None)
                     yield
-        for row, number in enumerate(numbers):
-            group[number].append_state(parameters[row], momentum[row])
         files.discard(work)
 
     def _mend(self, number: int, found: Trajectory) -> None:
@@ -163,15 +170,16 @@ class Workshop:
         if found.last < 0:
             shape, classes = self._train.shape, self._train.n_classes
             module = networks.build(self._recipe.network, shape, classes, generator(self._seed(number), "init"))
-            found.append_parameters(0, self.network.flatten(module))
+            found.append(0, self.network.flatten(module))
 
-    def _record(self, group: Mapping[int, Trajectory], epoch: int, parameters: Tensor) -> None:
+    def _record(self, group: Mapping[int, Trajectory], epoch: int, parameters: Tensor, momentum: Tensor | None) -> None:
+        """Adds an epoch to every file of the group; momentum is given for the last one."""
         if not bool(parameters.isfinite().all()):
             raise Diverged(f"experts diverged: parameters after epoch {epoch} are not finite; lower the learning rate")
         for row, number in enumerate(sorted(group)):
             # An interrupted training does some epochs again, to the same bits.
             if epoch > group[number].last:
-                group[number].append_parameters(epoch, parameters[row])
+                group[number].append(epoch, parameters[row], momentum=None if momentum is None else momentum[row])
 
     def _trainer(self, numbers: Sequence[int]) -> Trainer:
         if self._pixels is None:

@@ -38,13 +38,12 @@ def space(train: Split) -> Preprocessing:
 
 @pytest.fixture
 def open_run(tmp_path: Path) -> Iterator[Callable[..., Run]]:
-    """A run in a folder of its own that saves after every step; runs of equal `cache` share what they build."""
+    """A run in a folder of its own; runs of equal `cache` share what they build."""
     opened: list[Run] = []
 
     def start(cache: str = "cache", **options: Any) -> Run:
-        defaults: dict[str, Any] = {"seed": 0, "checkpoint_seconds": 0.0}
         folder = tmp_path / f"run-{len(opened)}"
-        opened.append(Run(folder, cache_dir=tmp_path / cache, **{**defaults, **options}))
+        opened.append(Run(folder, cache_dir=tmp_path / cache, **{"seed": 0, **options}))
         return opened[-1]
 
     yield start
