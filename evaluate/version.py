@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 JUDGE = 1  # raise it whenever the golden test in tests/evaluate moves: numbers of two versions are not comparable
+TRANSFER = 1  # the same for the transfer judge
 
 
 @functools.cache

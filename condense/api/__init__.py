@@ -9,5 +9,20 @@ from condense.api.benching import BenchReport, bench
 from condense.api.distilling import distill
 from condense.api.place import RESULTS, SETS, WORK, Place, load, set_folder, sets
 from condense.api.scoring import score
+from condense.api.transferring import TransferReport, transfer
 
-__all__ = ["RESULTS", "SETS", "WORK", "BenchReport", "Place", "bench", "distill", "load", "score", "set_folder", "sets"]
+__all__ = [
+    "RESULTS",
+    "SETS",
+    "WORK",
+    "BenchReport",
+    "Place",
+    "TransferReport",
+    "bench",
+    "distill",
+    "load",
+    "score",
+    "set_folder",
+    "sets",
+    "transfer",
+]

@@ -51,9 +51,9 @@ def score(
         protocol=rules.reference(),
         dataset=records.DatasetRef(name=source.name, fingerprint=source.fingerprint),
         budget=Budget(**made["budget"]),
-        judged=_set_reference(judged),
+        judged=set_reference(judged),
         command=command or shlex.join(["condense", *sys.argv[1:]]),
-        distill=records.DistillCost(**costs) if (costs := _distill_cost(made)) else None,
+        distill=distill_cost(made),
     )
     path = records.path_of(results, record(cells={}))
     known = records.read(path) if path.exists() else None
@@ -75,7 +75,8 @@ def score(
     return path
 
 
-def _set_reference(judged: DistilledSet) -> records.SetRef:
+def set_reference(judged: DistilledSet) -> records.SetRef:
+    """How records name a set: what made it and what it weighs."""
     made = judged.provenance
     size = judged.bytes()
     return records.SetRef(
@@ -99,6 +100,9 @@ def _set_reference(judged: DistilledSet) -> records.SetRef:
     )
 
 
-def _distill_cost(made: Mapping[str, Any]) -> dict[str, Any] | None:
+def distill_cost(made: Mapping[str, Any]) -> records.DistillCost | None:
+    """What making a set took, when its provenance says so."""
     volatile = made.get("volatile", {})
-    return {name: volatile[name] for name in ("seconds", "peak_bytes")} if "seconds" in volatile else None
+    if "seconds" not in volatile:
+        return None
+    return records.DistillCost(seconds=volatile["seconds"], peak_bytes=volatile["peak_bytes"])

@@ -17,6 +17,7 @@ COMMANDS = {
     "list": "what there is: methods, data sets, networks, protocols, distilled sets",
     "distill": "turn a training set into a small one",
     "evaluate": "judge distilled sets under a protocol",
+    "transfer": "pre-train on distilled sets, judge the networks on other data",
     "bench": "distil and judge with many methods, then print the leaderboard",
     "leaderboard": "draw tables, plots and cards from the records",
     "show": "draw the images of a distilled set",
@@ -75,7 +76,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         name: commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
         for name, text in COMMANDS.items()
     }
-    for add in (_listing, _distill, _evaluate, _bench, _leaderboard, _exchange, _import, _cache):
+    for add in (_listing, _distill, _evaluate, _transfer, _bench, _leaderboard, _exchange, _import, _cache):
         add(parsers)
     if command == "distill" and len(words) > 1 and {"-h", "--help"} & set(words) and not words[1].startswith("-"):
         from condense.cli.method_help import describe
@@ -220,6 +221,21 @@ def _evaluate(parsers: dict[str, Parser]) -> None:
     parser = parsers["evaluate"]
     parser.add_argument("sets", nargs="+", metavar="SET", help="folder of a set, or its name in `condense list sets`")
     _judging(parser, None)
+    parser.add_argument("--dataset", metavar="NAME|PATH", help="where the set's data lies now, if not where it did")
+    _results(parser, "runs/results")
+    _place(parser)
+
+
+def _transfer(parsers: dict[str, Parser]) -> None:
+    parser = parsers["transfer"]
+    parser.add_argument("sets", nargs="+", metavar="SET", help="folder of a set, or its name in `condense list sets`")
+    text = "data sets to use the networks on, brought into the shape of the set's images"
+    parser.add_argument("--targets", nargs="+", required=True, metavar="NAME|PATH", help=text)
+    _judging(parser, "transfer-quick")
+    text = "leave out the random and k-means images with teacher features that every set must beat"
+    parser.add_argument("--no-baselines", action="store_false", dest="baselines", help=text)
+    text = "leave out fresh networks and those trained self-supervised on the whole source"
+    parser.add_argument("--no-references", action="store_false", dest="references", help=text)
     parser.add_argument("--dataset", metavar="NAME|PATH", help="where the set's data lies now, if not where it did")
     _results(parser, "runs/results")
     _place(parser)

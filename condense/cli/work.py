@@ -16,7 +16,7 @@ from condense.errors import BadInput
 
 if TYPE_CHECKING:
     from condense.api import Place
-    from condense.evaluate.records import Record
+    from condense.evaluate.records import Cell, Record
 
 CARDS = "data_cards"
 
@@ -47,7 +47,14 @@ def evaluate(arguments: argparse.Namespace) -> int:
     place = _place(arguments)
     from condense import api, distilled
     from condense.evaluate import records
+    from condense.evaluate.transfer import protocol as transfers
 
+    if transfers.is_shipped(arguments.protocol):
+        words = " ".join(arguments.sets)
+        raise BadInput(
+            f"{arguments.protocol} is a protocol for other data; use "
+            f"`condense transfer {words} --targets DATASET --protocol {arguments.protocol}`"
+        )
     for name in arguments.sets:
         distilled.load(
             api.set_folder(name)
@@ -69,6 +76,42 @@ def evaluate(arguments: argparse.Namespace) -> int:
         print(f"record: {path}", file=sys.stderr)
         failed |= _report_failures(record, path)
     return int(failed)
+
+
+def transfer(arguments: argparse.Namespace) -> int:
+    """Prints one line for each start, target, network and use; 1 when something failed."""
+    place = _place(arguments)
+    from condense import api
+    from condense.evaluate.transfer import records
+
+    report = api.transfer(
+        arguments.sets,
+        arguments.targets,
+        arguments.protocol,
+        networks=arguments.networks,
+        seeds=arguments.seeds,
+        baselines=arguments.baselines,
+        references=arguments.references,
+        dataset=arguments.dataset,
+        results=arguments.results,
+        command=_command(arguments),
+        place=place,
+    )
+    columns = ("start", "target", "network", "use@share", "accuracy", "seeds", "note")
+    for path in report.records:
+        record = records.read(path)
+        start = record.start if record.set is None else f"{record.set.method}-s{record.set.seed}"
+        tables.show(
+            columns,
+            [
+                [start, at.target, at.network, at.setting, _accuracy(cell), len(cell.seeds), cell.reason]
+                for at, cell in record.places()
+            ],
+        )
+        print(f"record: {path}", file=sys.stderr)
+    for failure in report.failures:
+        print(f"condense: failed: {failure}", file=sys.stderr)
+    return int(bool(report.failures))
 
 
 def bench(arguments: argparse.Namespace) -> int:
@@ -162,15 +205,16 @@ def _command(arguments: argparse.Namespace) -> str:
 
 
 def _cells(name: str, record: Record) -> list[list[object]]:
-    rows: list[list[object]] = []
-    for network, cell in record.cells.items():
-        accuracy = None
-        if cell.status == "ok":
-            values = [100 * value for value in cell.accuracy]
-            spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
-            accuracy = f"{statistics.fmean(values):.2f}{spread}"
-        rows.append([name, network, accuracy or cell.status, len(cell.seeds), cell.reason])
-    return rows
+    return [[name, network, _accuracy(cell), len(cell.seeds), cell.reason] for network, cell in record.cells.items()]
+
+
+def _accuracy(cell: Cell) -> str:
+    """Mean and standard deviation in percent, or what became of the cell."""
+    if cell.status != "ok":
+        return cell.status
+    values = [100 * value for value in cell.accuracy]
+    spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):.2f}{spread}"
 
 
 def _report_failures(record: Record, path: Path) -> bool:

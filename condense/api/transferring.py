@@ -1,0 +1,180 @@
+"""Transfer: pre-train on saved sets, use the networks on other data, beside the baselines that every set must beat."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from condense import distilled, files
+from condense import methods as registry
+from condense.api.distilling import distill
+from condense.api.place import RESULTS, WORK, Place, origin, set_folder
+from condense.api.scoring import distill_cost, set_reference
+from condense.budget import Budget
+from condense.data import Dataset
+from condense.distilled import DistilledSet
+from condense.evaluate.records import DatasetRef
+from condense.evaluate.transfer import protocol as protocols
+from condense.evaluate.transfer import records
+from condense.evaluate.transfer.judge import transfer as judging
+from condense.evaluate.transfer.protocol import TransferProtocol
+from condense.evaluate.transfer.records import StartName, TransferRecord
+from condense.evaluate.transfer.starts import FromSet, Scratch, SelfSupervised, Start
+from condense.evaluate.transfer.targets import in_shape
+from condense.run import Run
+
+BASELINES = ("random_teacher", "kmeans_teacher")
+
+
+@dataclass
+class TransferReport:
+    """What a transfer left: the record of every start, and in words what failed."""
+
+    records: list[Path] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What all starts of one call share."""
+
+    targets: Sequence[str]
+    protocol: TransferProtocol
+    networks: Sequence[str] | None
+    seeds: Sequence[int] | None
+    results: Path
+    command: str
+    place: Place
+
+
+def transfer(
+    sets: Sequence[str | Path],
+    targets: Sequence[str],
+    protocol: str = "transfer-quick",
+    *,
+    networks: Sequence[str] | None = None,
+    seeds: int | None = None,
+    baselines: bool = True,
+    references: bool = True,
+    dataset: str | None = None,
+    results: Path = RESULTS,
+    command: str | None = None,
+    place: Place | None = None,
+) -> TransferReport:
+    """Judges saved sets by what networks trained on them are worth on other data; finished numbers are not repeated.
+
+    Args:
+        sets: folders, or names under `runs/sets`.
+        targets: data sets, with adapters; brought into the shape of each set's source.
+        networks, seeds: a part of the protocol's panel, another number of seeds; None is the protocol's own.
+        baselines: distil and judge, for each set, random and k-means images with teacher features of the same source,
+            budget, seed and teacher.
+        references: judge fresh networks and self-supervision on all images of the source too.
+        dataset: where the sets' data lie, when their recorded name does not say.
+
+    Raises:
+        UnknownName, BadInput, DamagedFile: for anything in the request that cannot be done, before hours were spent.
+        Diverged: when a baseline's teacher leaves the finite numbers.
+    """
+    place = place or Place()
+    rules = protocols.load(protocol)
+    request = _Request(
+        list(dict.fromkeys(targets)),
+        rules,
+        networks,
+        None if seeds is None else range(seeds),
+        Path(results),
+        command or shlex.join(["condense", *sys.argv[1:]]),
+        place,
+    )
+    loaded = [(name, distilled.load(set_folder(name))) for name in sets]
+    sources = {str(name): origin(judged, name, dataset, place) for name, judged in loaded}
+    opened = {name: _open_targets(request, source) for name, source in sources.items()}
+    report = TransferReport()
+    seen: set[str] = set()
+    for name, judged in loaded:
+        source, found = sources[str(name)], opened[str(name)]
+        beside = _baselines(judged, dataset, place) if baselines else []
+        if references and source.fingerprint not in seen:
+            seen.add(source.fingerprint)
+            _judge(Scratch(), "scratch", None, source, found, request, report)
+            _judge(SelfSupervised(source.train, rules), "self-supervised", None, source, found, request, report)
+        for each in (*beside, judged):
+            if each.id not in seen:
+                seen.add(each.id)
+                start = FromSet(each.bind(source.train).training_view(), rules, source.flips)
+                _judge(start, "set", each, source, found, request, report)
+    return report
+
+
+def _open_targets(request: _Request, source: Dataset) -> list[Dataset]:
+    return [in_shape(name, source.shape, request.place.dataset) for name in request.targets]
+
+
+def _baselines(judged: DistilledSet, dataset: str | None, place: Place) -> list[DistilledSet]:
+    """The baselines, with every setting that the set's method has too: they share its teacher and its pixel space."""
+    made = judged.provenance
+    if made["method"] in BASELINES:
+        return []
+    found = []
+    for name in BASELINES:
+        plugin = registry.get(name)
+        shared = {entry.name for entry in dataclasses.fields(plugin.config_type)} & made["config"].keys()
+        folder = distill(
+            name,
+            dataset or made["dataset"]["name"],
+            budget=Budget(**made["budget"]),
+            seed=made["seed"],
+            preset=made.get("preset") if made.get("preset") in plugin.presets else None,
+            overrides={setting: made["config"][setting] for setting in sorted(shared)},
+            place=place,
+        )
+        found.append(distilled.load(folder))
+    return found
+
+
+def _judge(
+    start: Start,
+    kind: StartName,
+    judged: DistilledSet | None,
+    source: Dataset,
+    targets: Sequence[Dataset],
+    request: _Request,
+    report: TransferReport,
+) -> None:
+    """Measures what one start lacks and merges each number into its record as it comes."""
+    record = records.compose(
+        protocol=request.protocol.reference(),
+        source=DatasetRef(name=source.name, fingerprint=source.fingerprint),
+        start=kind,
+        judged=None if judged is None else set_reference(judged),
+        budget=None if judged is None else Budget(**judged.provenance["budget"]),
+        targets={target.name: target.fingerprint for target in targets},
+        command=request.command,
+        distill=None if judged is None else distill_cost(judged.provenance),
+        device=request.place.device,
+    )
+    path = records.path_of(request.results, record)
+    known: TransferRecord | None = records.read(path) if path.exists() else None
+    request.place.progress.say(f"transfer: {judged.provenance['title'] if judged else kind}, from {source.name}")
+    work = WORK / f"transfer-{files.safe_name(kind)}-{judged.id[:16] if judged else source.fingerprint[:16]}"
+    with Run(work, seed=0, **request.place.options()) as run:
+        for place, cell in judging(
+            start,
+            source.shape,
+            targets,
+            request.protocol,
+            run,
+            networks=request.networks,
+            seeds=request.seeds,
+            done=set() if known is None else {(records.place_of(name), seed) for name, seed in known.done()},
+        ):
+            records.merge(request.results, record.with_cells({records.name_of(place): cell}))
+            if cell.status == "failed":
+                report.failures.append(f"{path}: {records.name_of(place)}: {cell.reason}")
+    files.discard(work)
+    report.records.append(path)

@@ -1,0 +1,132 @@
+"""The transfer judge: what a start is worth on other data.
+
+It is given a start (for a set: a training view, without method, configuration or name), targets and a protocol.
+Accuracies are those of the last step on the whole test split of a target; nothing is chosen by them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from condense import machine
+from condense import networks as architectures
+from condense.data import Dataset
+from condense.errors import BadInput, Diverged
+from condense.evaluate.records import Cell
+from condense.evaluate.transfer.protocol import Setting, TransferProtocol
+from condense.evaluate.transfer.records import Place
+from condense.evaluate.transfer.starts import Start
+from condense.evaluate.transfer.targets import target_space
+from condense.evaluate.transfer.uses import Use
+
+if TYPE_CHECKING:
+    from condense.run import Run
+
+Shape = tuple[int, int, int]
+Done = Collection[tuple[Place, int]]  # with the seed
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """One cell of one seed that is still to be measured."""
+
+    target: Dataset
+    setting: Setting
+    place: Place
+
+
+def transfer(
+    start: Start,
+    shape: Shape,
+    targets: Sequence[Dataset],
+    protocol: TransferProtocol,
+    run: Run,
+    *,
+    networks: Sequence[str] | None = None,
+    seeds: Sequence[int] | None = None,
+    done: Done = (),
+) -> Iterator[tuple[Place, Cell]]:
+    """Yields the cell of one seed at a time, for the caller to merge into a record at once.
+
+    A set that cannot be trained on gives n/a cells with the reason; a seed that diverges gives failed cells, and the
+    others go on. Starts are cached by what they were trained on: another target repeats no pre-training.
+
+    Args:
+        shape: (C, H, W) of the source; targets have the same.
+        networks, seeds: None is all of the protocol's.
+        done: what to leave out.
+
+    Raises:
+        UnknownName: for a network that does not exist.
+        BadInput: for a target of another shape, or nothing to do.
+    """
+    named = protocol.networks(shape) if networks is None else networks
+    names = list(dict.fromkeys(architectures.canonical(name) for name in named))
+    wanted = list(range(protocol.seeds)) if seeds is None else sorted(set(seeds))
+    if not (names and wanted and targets):
+        raise BadInput("a transfer needs at least one target, one network and one seed")
+    for target in targets:
+        if tuple(target.shape) != tuple(shape):
+            raise BadInput(f"{target.name} has images of {tuple(target.shape)}, the source of {tuple(shape)}")
+    return _cells(start, shape, targets, protocol, run, list(itertools.product(names, wanted)), done)
+
+
+def _cells(
+    start: Start,
+    shape: Shape,
+    targets: Sequence[Dataset],
+    protocol: TransferProtocol,
+    run: Run,
+    pairs: Sequence[tuple[str, int]],
+    done: Done,
+) -> Iterator[tuple[Place, Cell]]:
+    why_not = start.why_not()
+    for name, seed in pairs:
+        jobs = [
+            _Job(target, setting, Place(target.name, name, str(setting)))
+            for target, setting in itertools.product(targets, protocol.settings())
+        ]
+        jobs = [job for job in jobs if (job.place, seed) not in done]
+        if why_not is not None:
+            yield from ((job.place, Cell(status="n/a", reason=why_not)) for job in jobs)
+        elif jobs:
+            yield from _seed(start, name, seed, shape, jobs, protocol, run)
+
+
+def _seed(
+    start: Start, name: str, seed: int, shape: Shape, jobs: Sequence[_Job], protocol: TransferProtocol, run: Run
+) -> Iterator[tuple[Place, Cell]]:
+    """One network and seed: made once, used on every target."""
+    try:
+        body = start.body(name, shape, seed, run)
+    except Diverged as error:
+        yield from ((job.place, _failed(seed, f"before the target, {error}")) for job in jobs)
+        return
+    except BadInput as error:  # this network cannot take images of this size
+        yield from ((job.place, Cell(status="n/a", reason=str(error))) for job in jobs)
+        return
+    for _, group in itertools.groupby(jobs, key=lambda job: job.place.target):
+        of_target = list(group)
+        target = of_target[0].target
+        use = Use(body, name, seed, target, target_space(target.train, start.space), protocol)
+        for job in of_target:
+            yield job.place, _cell(use, job.setting, str(run.device))
+
+
+def _cell(use: Use, setting: Setting, device: str) -> Cell:
+    begin = time.perf_counter()
+    try:
+        outcome = use.outcome(setting)
+    except Diverged as error:
+        return _failed(use.seed, str(error))
+    seconds = round(time.perf_counter() - begin, 3)
+    words = f"{outcome.engine}; {machine.engine_words(device)}"
+    return Cell(status="ok", seeds=(use.seed,), accuracy=(outcome.accuracy,), engine=words, seconds=(seconds,))
+
+
+def _failed(seed: int, error: str) -> Cell:
+    return Cell(status="failed", failures={str(seed): error}, reason=f"seed {seed}: {error}")

@@ -1,0 +1,144 @@
+"""Transfer protocols: versioned, hashed data files that say how a start is made and how it is used on other data.
+
+    names() -> ["transfer", ...]        load("transfer-quick") -> the newest version        load("transfer-quick-1")
+
+A start is a network before it meets the target: fresh, trained on a set, or trained self-supervised on all images of
+the source. It is used by fine-tuning all of it, or by a linear probe of its features, on shares of the target's labels.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from condense.errors import BadInput
+from condense.evaluate.protocol import PanelEntry, find, fitted, names_in, read
+from condense.evaluate.records import ProtocolRef
+from condense.identity import digest
+
+if TYPE_CHECKING:
+    from condense.self_supervised import BarlowTwins
+    from condense.training import Recipe
+
+FOLDER = Path(__file__).resolve().parent / "protocols"
+Kind = Literal["fine-tune", "probe"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Stage(_Part):
+    """One training: a recipe, and the optimiser steps that it makes at most."""
+
+    recipe: dict[str, Any]  # condense.training.Recipe
+    max_updates: int = Field(ge=1)  # more images make fewer epochs, at least three; the schedule shrinks along
+
+    def recipe_for(self, samples: int, *, flips: bool) -> Recipe:
+        """The recipe for so many images, without mirror images where they change what an image shows."""
+        return fitted(self.recipe, samples, self.max_updates, flips)
+
+
+class Pretraining(_Part):
+    """How a network is trained on a set, by the richest targets that the set offers."""
+
+    representation: Stage  # regression of the target vectors
+    soft: Stage
+    hard: Stage
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One use of a start: how, and with which share of the target's labels."""
+
+    kind: Kind
+    share: float  # of each class's training images, in (0, 1]
+
+    def __str__(self) -> str:
+        return f"{self.kind}@{self.share:g}"
+
+
+class TransferProtocol(_Part):
+    """How starts are judged; see the module's docstring."""
+
+    schema_version: Literal[1] = Field(alias="schema")
+    name: str = Field(pattern=r"^transfer(-[a-z0-9]+)*$")
+    version: int = Field(ge=1)
+    title: str
+    track: Literal["transfer"]
+    tier: str  # "full", or what the numbers may be compared with
+    pretrain: Pretraining
+    self_supervised: dict[str, Any]  # condense.self_supervised.BarlowTwins but for the network: the full-set reference
+    fine_tune: Stage | None = None
+    probe: bool = False  # whether a closed-form linear probe is a use
+    shares: tuple[float, ...]
+    seeds: int = Field(ge=1)
+    panel: tuple[PanelEntry, ...]
+    notes: tuple[str, ...]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TransferProtocol:
+        if self.fine_tune is None and not self.probe:
+            raise ValueError("a transfer protocol fine-tunes, probes, or does both")
+        if not self.shares or list(self.shares) != sorted(set(self.shares)) or self.shares[0] <= 0:
+            raise ValueError(f"shares ascend in (0, 1] without repeats, found {list(self.shares)}")
+        if self.shares[-1] > 1:
+            raise ValueError(f"a share is a part of the labels and ends at 1, found {self.shares[-1]}")
+        if any(entry.recipe for entry in self.panel):
+            raise ValueError("every network of a transfer protocol has the same recipes")
+        return self
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """SHA-256 of what the file says, whatever its spacing and order, and whether defaults are written out."""
+        return digest(self.model_dump(mode="json", by_alias=True, exclude_defaults=True))
+
+    def reference(self) -> ProtocolRef:
+        """How records name this protocol."""
+        names = ("name", "version", "digest", "track", "tier")
+        return ProtocolRef(**{name: getattr(self, name) for name in names})
+
+    def networks(self, shape: tuple[int, int, int]) -> list[str]:
+        """The panel's networks for images of this shape (C, H, W), in the order of the file."""
+        return [entry.network for entry in self.panel if entry.fits(shape)]
+
+    def settings(self) -> list[Setting]:
+        """Every use with every share, in the order of the tables."""
+        kinds: list[Kind] = [*(["fine-tune"] if self.fine_tune else []), *(["probe"] if self.probe else [])]
+        return [Setting(kind, share) for kind in kinds for share in self.shares]
+
+    def self_supervision(self, network: str) -> BarlowTwins:
+        """How the reference trains a network on all images of the source."""
+        from condense.self_supervised import BarlowTwins, Views
+
+        fields = dict(self.self_supervised)
+        views = fields.pop("views", {})
+        return BarlowTwins(network=network, views=Views(**views), **fields)
+
+
+def names() -> list[str]:
+    """The transfer protocols that ship with the package."""
+    return names_in(FOLDER)
+
+
+def is_shipped(name: str | Path) -> bool:
+    """Whether `name`, with or without a version, is a shipped transfer protocol."""
+    try:
+        return find(name, FOLDER).parent == FOLDER
+    except BadInput:
+        return False
+
+
+def load(name: str | Path) -> TransferProtocol:
+    """A shipped transfer protocol by name, by name and version, or any file of one by its path.
+
+    Raises:
+        UnknownName: with the nearest names.
+        BadInput: for a path where no file is.
+        DamagedFile: when a file is not a transfer protocol; the message names the first field at fault.
+    """
+    return read(find(name, FOLDER), TransferProtocol)

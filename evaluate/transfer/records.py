@@ -1,0 +1,181 @@
+"""Records of transfer: one JSON file per (protocol, source, budget, start), targets x networks x settings inside.
+
+As the judge's records, a file is written once and then only grows. Cells are named "target/network/use@share".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from condense import __version__, files
+from condense.budget import Budget
+from condense.errors import BadInput, DamagedFile
+from condense.evaluate.records import (
+    Cell,
+    Celled,
+    Code,
+    DatasetRef,
+    DistillCost,
+    ProtocolRef,
+    SetRef,
+    Volatile,
+    first_problem,
+    write,
+)
+from condense.evaluate.version import TRANSFER, commit
+
+FOLDER = "transfers"  # of a results folder
+_SEPARATOR = "/"
+StartName = Literal["set", "scratch", "self-supervised"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a number stands in a record."""
+
+    target: str  # name of the data set
+    network: str
+    setting: str  # use@share
+
+
+class TransferRecord(Celled):
+    """One start under one transfer protocol, on every target that it was tried on."""
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    judge: int
+    protocol: ProtocolRef
+    source: DatasetRef
+    start: StartName
+    budget: dict[str, int | float] | None  # of the set; None for the references
+    set: SetRef | None
+    targets: dict[str, str]  # name -> fingerprint
+    command: str
+    code: Code
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TransferRecord:
+        if (self.start == "set") != (self.set is not None) or (self.set is None) != (self.budget is None):
+            raise ValueError("a record has a set and its budget exactly when its start is a set")
+        if unknown := {place.target for place, _ in self.places()} - self.targets.keys():
+            raise ValueError(f"cells of {sorted(unknown)[0]}, whose fingerprint is not among the targets")
+        return self
+
+    def places(self) -> Iterator[tuple[Place, Cell]]:
+        """Every cell with its place."""
+        for name, cell in self.cells.items():
+            yield place_of(name), cell
+
+    @property
+    def budget_name(self) -> str | None:
+        return None if self.budget is None else str(Budget(**self.budget))  # type: ignore[arg-type]
+
+
+def name_of(place: Place) -> str:
+    """The name of a cell."""
+    return _SEPARATOR.join((place.target, place.network, place.setting))
+
+
+def place_of(name: str) -> Place:
+    """Raises:
+    ValueError: for a name that has not three parts.
+    """
+    parts = name.split(_SEPARATOR)
+    if len(parts) != 3:
+        raise ValueError(f"a cell is called target/network/setting, found {name!r}")
+    return Place(*parts)
+
+
+def compose(
+    *,
+    protocol: ProtocolRef,
+    source: DatasetRef,
+    start: StartName,
+    judged: SetRef | None,
+    budget: Budget | None,
+    targets: Mapping[str, str],
+    command: str,
+    distill: DistillCost | None = None,
+    device: str = "cpu",
+) -> TransferRecord:
+    """A record without cells, with this code, judge, date and host."""
+    from condense import machine  # here, because it imports PyTorch, which readers of records do not need
+
+    host: dict[str, Any] = machine.describe(device)
+    return TransferRecord(
+        judge=TRANSFER,
+        protocol=protocol,
+        source=source,
+        start=start,
+        budget=None if budget is None else budget.spec(),
+        set=judged,
+        targets=dict(targets),
+        cells={},
+        command=command,
+        code=Code(version=__version__, commit=commit()),
+        volatile=Volatile(date=datetime.now(UTC).isoformat(timespec="seconds"), host=host, distill=distill),
+    )
+
+
+def path_of(results: str | Path, record: TransferRecord) -> Path:
+    """Where a record lives: <results>/transfers/<protocol>-<version>/<source>/<budget>/<method>-s<seed>-<id 8>.json.
+
+    The references have no budget: <source>/scratch.json and <source>/self-supervised.json.
+    """
+    folder = Path(results) / FOLDER / f"{record.protocol.name}-{record.protocol.version}"
+    folder /= files.safe_name(record.source.name)
+    if record.set is None or record.budget_name is None:
+        return folder / f"{record.start}.json"
+    method = files.safe_name(Path(record.set.method).stem)
+    return folder / record.budget_name / f"{method}-s{record.set.seed}-{record.set.id[:8]}.json"
+
+
+def read(path: str | Path) -> TransferRecord:
+    """Reads one record.
+
+    Raises:
+        DamagedFile: when the file is not JSON, or not such a record; the message names the first field at fault.
+    """
+    try:
+        return TransferRecord.model_validate(files.read_json(path))
+    except ValidationError as error:
+        raise DamagedFile(path, first_problem(error)) from error
+
+
+def read_all(results: str | Path) -> list[TransferRecord]:
+    """Every transfer record of a results folder, in the order of their paths; empty when there is none."""
+    return [read(path) for path in sorted((Path(results) / FOLDER).rglob("*.json"))]
+
+
+def merge(results: str | Path, record: TransferRecord) -> tuple[Path, TransferRecord]:
+    """Adds targets, networks, settings and seeds that are not there yet, under a lock and atomically.
+
+    Raises:
+        BadInput: when the file there was written by another judge, or for another protocol, source, set or target data.
+    """
+    path = path_of(results, record)
+    with files.lock(Path(results) / FOLDER):
+        old = read(path) if path.exists() else None
+        merged = record if old is None else _merged(path, old, record)
+        write(path, merged, old)
+        return path, merged
+
+
+def _merged(path: Path, old: TransferRecord, new: TransferRecord) -> TransferRecord:
+    for field in ("judge", "protocol", "source", "start", "budget"):
+        if getattr(old, field) != getattr(new, field):
+            raise BadInput(
+                f"{path} was written with another {field} ({getattr(old, field)}, now {getattr(new, field)}); "
+                "give another --results folder, or move the old records away"
+            )
+    if old.set is not None and new.set is not None and old.set.id != new.set.id:
+        raise BadInput(f"{path} holds set {old.set.id}, not {new.set.id}; give another --results folder")
+    for name in old.targets.keys() & new.targets.keys():
+        if old.targets[name] != new.targets[name]:
+            raise BadInput(f"{path} has numbers of other data called {name}; give another --results folder")
+    return old.grown(new).model_copy(update={"targets": {**new.targets, **old.targets}})
