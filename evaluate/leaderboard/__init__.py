@@ -18,13 +18,27 @@ from pathlib import Path
 from condense import files
 from condense.errors import CondenseError
 from condense.evaluate import records
-from condense.evaluate.leaderboard import board, grid, latex, markdown, page, reported, spreadsheet, terminal
+from condense.evaluate.leaderboard import (
+    board,
+    grid,
+    latex,
+    markdown,
+    page,
+    reported,
+    sections,
+    spreadsheet,
+    terminal,
+    transfers,
+)
 from condense.evaluate.leaderboard import cards as card_texts
 from condense.evaluate.leaderboard.board import Table
 from condense.evaluate.leaderboard.grid import Grid
 from condense.evaluate.leaderboard.pictures import Picture, pictures_of
 from condense.evaluate.leaderboard.reported import Reported
 from condense.evaluate.records import Record
+from condense.evaluate.transfer import records as transfer_records
+from condense.evaluate.transfer import tables as transfer_tables
+from condense.evaluate.transfer.tables import TransferTable
 
 __all__ = ["check", "text", "write"]
 
@@ -38,8 +52,9 @@ class _Board:
 
     records: list[Record]
     tables: list[Table]
+    transfers: list[TransferTable]
     sources: list[Reported]
-    grids: dict[str, list[Grid]]  # by the table's path
+    grids: dict[str, list[Grid]]  # by the path of the table, of either kind
     pictures: list[Picture]
 
 
@@ -108,7 +123,7 @@ def text(results: str | Path, width: int | None = None) -> str:
         BadInput: when records of one table were not measured alike.
     """
     made = _board(results)
-    if not made.tables:
+    if not made.tables and not made.transfers:
         place = Path(results) / "records"
         return f"There are no records under {place}; `condense bench` or `condense evaluate` makes some.\n"
     width = width or shutil.get_terminal_size((100, 24)).columns
@@ -116,6 +131,8 @@ def text(results: str | Path, width: int | None = None) -> str:
     for table in made.tables:
         accuracy, cost, *_ = made.grids[table.key.path]
         parts.append(terminal.text(table, accuracy, cost, width))
+    for each in made.transfers:
+        parts.append(terminal.plain(transfers.section(each), made.grids[each.path], width))
     return terminal.joined(parts, width)
 
 
@@ -124,7 +141,9 @@ def _board(results: str | Path) -> _Board:
     tables = board.tables(found)
     sources = reported.read(results)
     grids = {table.key.path: _grids(table, tables, sources) for table in tables}
-    return _Board(found, tables, sources, grids, pictures_of(tables))
+    transferred = transfer_tables.tables(transfer_records.read_all(results))
+    grids |= {table.path: transfers.grids(table) for table in transferred}
+    return _Board(found, tables, transferred, sources, grids, pictures_of(tables))
 
 
 def _grids(table: Table, tables: Sequence[Table], sources: list[Reported]) -> list[Grid]:
@@ -145,15 +164,20 @@ def _texts(made: _Board, home: Path) -> dict[str, str]:
         key = table.key.path
         shown = [picture for picture in made.pictures if picture.belongs_to(table)]
         links = [(picture.alt, picture.link_from(key)) for picture in shown]
-        contents[f"{key}.md"] = markdown.page(table, made.grids[key], links)
-        contents[f"{key}.tex"] = latex.page(table, made.grids[key])
+        contents[f"{key}.md"] = markdown.page(sections.of_table(table), made.grids[key], links)
+        contents[f"{key}.tex"] = latex.page(sections.of_table(table), made.grids[key])
         contents[f"{key}.csv"] = spreadsheet.page(table, made.sources)
         for picture in shown:
             if (svg := picture.embedded(home, table)) is not None:
                 embedded[key] = svg
-    if made.tables:
-        contents["README.md"] = markdown.index(made.tables, made.sources)
-        contents["index.html"] = page.html(made.tables, made.grids, embedded, made.sources)
+    for each in made.transfers:
+        contents[f"{each.path}.md"] = markdown.page(transfers.section(each), made.grids[each.path])
+        contents[f"{each.path}.tex"] = latex.page(transfers.section(each), made.grids[each.path])
+        contents[f"{each.path}.csv"] = transfers.csv_text(each)
+    if made.tables or made.transfers:
+        every = [*map(sections.of_table, made.tables), *map(transfers.section, made.transfers)]
+        contents["README.md"] = markdown.index(made.tables, made.transfers, made.sources)
+        contents["index.html"] = page.html(every, made.grids, embedded, made.sources)
         if made.sources:
             contents["reported.md"] = markdown.printed(made.sources)
     return contents

@@ -6,40 +6,42 @@ import base64
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from condense.evaluate.leaderboard import words
-from condense.evaluate.leaderboard.board import Table
 from condense.evaluate.leaderboard.grid import Grid
 from condense.evaluate.leaderboard.reported import Reported
+from condense.evaluate.leaderboard.sections import Section
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 
 
 def html(
-    tables: Sequence[Table], grids: Mapping[str, Sequence[Grid]], pictures: Mapping[str, bytes], sources: list[Reported]
+    sections: Sequence[Section],
+    grids: Mapping[str, Sequence[Grid]],
+    pictures: Mapping[str, bytes],
+    sources: list[Reported],
 ) -> str:
     """The page's text.
 
-    grids, pictures: by the table's path; a picture is an SVG and stands in the page itself, below the table.
+    grids, pictures: by the section's path; a picture is an SVG and stands in the page itself, below the grids.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
     )
-    sections = [
+    parts = [
         {
-            "id": table.key.path.replace("/", "_"),
-            "heading": words.heading(table),
-            "about": words.about(table),
-            "tier": words.tier(table),
-            "claims": [sentence.split("`") for sentence in words.against_random(table)],  # every second part is code
-            "grids": grids[table.key.path],
-            "path": table.key.path,
-            "picture": base64.b64encode(pictures.get(table.key.path, b"")).decode(),
+            "id": section.path.replace("/", "_"),
+            "heading": section.heading,
+            "about": section.about,
+            "tier": section.warning,
+            "claims": [sentence.split("`") for sentence in section.claims],  # every second part is code
+            "grids": grids[section.path],
+            "path": section.path,
+            "picture": base64.b64encode(pictures.get(section.path, b"")).decode(),
         }
-        for table in tables
+        for section in sections
     ]
-    return environment.get_template("page.html").render(sections=sections, reported=sources, shade=_shade)
+    return environment.get_template("page.html").render(sections=parts, reported=sources, shade=_shade)
 
 
 def _shade(share: float) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from condense.evaluate.leaderboard import words
 from condense.evaluate.leaderboard.board import Table
 from condense.evaluate.leaderboard.grid import Grid
+from condense.evaluate.leaderboard.sections import Section
 
 _HIDDEN = {"source of reported", "setting"}  # too wide; they stand in the files
 _SPENT = ("bytes", "distil")  # of the cost, at the end of a line
@@ -55,6 +56,28 @@ def text(table: Table, accuracy: Grid, cost: Grid, width: int) -> str:
         )
     for note in used:
         console.print(f"[{renumbered[note]}] {accuracy.notes[note - 1]}")
+    return "\n".join(line.rstrip() for line in target.getvalue().splitlines())
+
+
+def plain(section: Section, grids: Sequence[Grid], width: int) -> str:
+    """A section with all of its grids, each as wide as it is; notes follow their grid."""
+    from rich.console import Console
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    target = io.StringIO()
+    console = Console(file=target, width=width, color_system=None, force_terminal=False, highlight=False, markup=False)
+    for part in (section.heading, section.warning, *section.claims):
+        if part:
+            console.print(part)
+    for part in grids:
+        drawn = RichTable(box=None, padding=(0, 1), show_edge=False)
+        for column in part.columns:
+            drawn.add_column(column.title, justify="right" if column.numeric else "left")
+        for row in part.rows:
+            drawn.add_row(*(Text(cell.marked) for cell in row))
+        for line in ("", part.title, drawn, *(f"[{number}] {note}" for number, note in enumerate(part.notes, 1))):
+            console.print(line)
     return "\n".join(line.rstrip() for line in target.getvalue().splitlines())
 
 
