@@ -17,12 +17,14 @@ from condense.networks.inspection import (
 )
 from condense.networks.layers import Network
 from condense.networks.registry import Description, build, canonical, describe, names
+from condense.networks.work import Work, work
 
 __all__ = [
     "Activations",
     "ConvNet",
     "Description",
     "Network",
+    "Work",
     "activation_bytes",
     "build",
     "canonical",
@@ -33,4 +35,5 @@ __all__ = [
     "operations",
     "parameter_count",
     "uses_batch_statistics",
+    "work",
 ]

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from condense.recovery.blocks import Block, Descent, class_blocks, cost, descend, recover
+from condense.recovery.blocks import Block, Descent, class_blocks, descend, recover
+from condense.recovery.costs import cost
 from condense.recovery.objective import Objective, Terms, statistics_gap, terms
-from condense.recovery.observed import Answer, Moments, Observed
-from condense.recovery.views import Views, smallest_area
+from condense.recovery.observed import Answer, Moments, Observed, observe
+from condense.recovery.starting import Starting, starting_images
+from condense.recovery.views import Curriculum, Draws, Views, smallest_area
 
 __all__ = [
     "Answer",
     "Block",
+    "Curriculum",
     "Descent",
+    "Draws",
     "Moments",
     "Objective",
     "Observed",
+    "Starting",
     "Terms",
     "Views",
     "class_blocks",
     "cost",
     "descend",
+    "observe",
     "recover",
     "smallest_area",
+    "starting_images",
     "statistics_gap",
     "terms",
 ]

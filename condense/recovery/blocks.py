@@ -9,8 +9,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from condense.method import Cost
-from condense.networks import Network, activation_bytes, operations
 from condense.preprocessing import Preprocessing
 from condense.recovery.objective import Objective
 from condense.recovery.views import Views
@@ -123,15 +121,3 @@ def clip_(images: Tensor, space: Preprocessing) -> None:
 def to_pixels(images: Tensor, space: Preprocessing) -> Tensor:
     """Images (B, C, H, W) of `space` as uint8 pixels on the CPU, rounded to the nearest."""
     return (space.inverse(images).clamp(0, 1) * 255).round().to(torch.uint8).cpu()
-
-
-def cost(
-    teachers: Sequence[tuple[Network, float]], shape: tuple[int, int, int], images: int, steps: int, size: int
-) -> Cost:
-    """The work of recovering: forward and input gradient of each teacher for every image and step.
-
-    teachers: with the share of images that each takes part in.  size: of a block.
-    """
-    passes = sum(2.0 * share * operations(network, shape) for network, share in teachers)
-    maps = max(activation_bytes(network, shape) for network, _ in teachers)
-    return Cost(operations=passes * images * steps, memory_bytes=2.0 * maps * size)

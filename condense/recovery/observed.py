@@ -9,7 +9,8 @@ and variance to the gradient of the output, where hooks would build a second and
 from __future__ import annotations
 
 import copy
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +19,10 @@ from torch import Tensor, nn
 from condense.errors import BadInput
 from condense.networks import Network
 from condense.preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    from condense.run import Run
+    from condense.teachers import Teacher
 
 
 class Moments(NamedTuple):
@@ -71,6 +76,19 @@ class Observed(nn.Module):
         moments = list(self._seen)
         self._seen.clear()  # the moments hold on to the graph
         return Answer(logits, moments)
+
+
+def observe(teachers: Sequence[Teacher], space: Preprocessing, run: Run) -> list[Observed]:
+    """The teachers, observed, for images in `space` on the run's device.  Raises BadInput as `Observed`."""
+    return [
+        run.place(
+            Observed(
+                teacher.module(),
+                None if teacher.preprocessing.digest == space.digest else (space, teacher.preprocessing),
+            )
+        )
+        for teacher in teachers
+    ]
 
 
 class _ObservedNorm(nn.Module):

@@ -62,9 +62,8 @@ def train_teacher(train: Split, space: Preprocessing, network: str, recipe: Reci
 
 def training_cost(train: Split, network: str, recipe: Recipe) -> Cost:
     """The work of `train_teacher`: three forward passes' worth per image and epoch."""
-    module = networks.build(network, train.shape, train.n_classes)
-    forward, activations = networks.operations(module, train.shape), networks.activation_bytes(module, train.shape)
+    each = networks.work(network, train.shape, train.n_classes)
     return Cost(
-        operations=3.0 * forward * len(train) * 0.9 * recipe.epochs,
-        memory_bytes=2.0 * activations * min(recipe.batch, len(train)),
+        operations=3.0 * each.operations * len(train) * 0.9 * recipe.epochs,
+        memory_bytes=2.0 * each.activation_bytes * min(recipe.batch, len(train)),
     )

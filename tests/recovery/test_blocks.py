@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from condense import networks
+from condense import networks, teachers
+from condense.data import Split
 from condense.networks import Network
 from condense.preprocessing import Preprocessing, identity, normalise
 from condense.recovery import Block, Descent, Objective, Observed, Views, class_blocks, cost, descend, recover
@@ -113,9 +114,18 @@ def test_pixels_are_rounded_to_the_nearest() -> None:
     assert to_pixels(values, identity()).flatten().tolist() == [0, 0, 0, 1, 255, 255]
 
 
-def test_the_cost_counts_a_forward_and_an_input_gradient_of_each_teacher() -> None:
-    network = networks.build("convnet-d1:width=3,norm=batch", SHAPE, CLASSES)
-    forward = networks.operations(network, SHAPE)
-    announced = cost([(network, 1.0), (network, 0.5)], SHAPE, images=40, steps=10, size=20)
-    assert announced.operations == 1.5 * 2 * forward * 40 * 10
-    assert announced.memory_bytes == 2 * networks.activation_bytes(network, SHAPE) * 20
+def test_the_cost_adds_training_recovery_and_labels() -> None:
+    pixels = torch.randint(256, (20, *SHAPE), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    train = Split.from_arrays(pixels, torch.arange(20) % CLASSES, [str(label) for label in range(CLASSES)])
+    names = ["convnet-d1:width=3,norm=batch", "convnet-d2:width=2,norm=batch"]
+    recipe = teachers.recipe("tiny-images", flips=True, epochs=5)
+    built = [networks.build(name, SHAPE, CLASSES) for name in names]
+    forward = sum(networks.operations(network, SHAPE) for network in built)
+    together = "+".join(names)
+    announced = cost(train, together, recipe, images=40, steps=10, together=20, share=0.5, regions=300)
+    squeeze = teachers.committee_cost(together, train, recipe)
+    assert announced.operations == squeeze.operations + forward * (2 * 0.5 * 40 * 10 + 300)
+    assert announced.disk_bytes == 300 * CLASSES * 2
+    loaded = cost(train, f"{names[0]}@file.pt", recipe, images=40, steps=10, together=20)
+    assert loaded.operations == networks.operations(built[0], SHAPE) * 2 * 40 * 10
+    assert loaded.memory_bytes == 2 * networks.activation_bytes(built[0], SHAPE) * 20
