@@ -2,6 +2,7 @@
 
 per_epoch(images, regions, committee, epochs, run)   answers for drawn regions, streamed to disk (FKD, SRe2L, CV-DD)
 fixed(images, committee)                             one answer for each image (INFER)
+label(recipe, images, classes, train, space, run)    labels of any set by a recipe that is data
 Calibration, optimal_weight, mixed                   which answers to trust, and how much (FerKD; Borup & Andersen)
 read_fkd(folder, orders)                             stores of other projects
 """
@@ -12,18 +13,24 @@ from condense.soft_labels.calibration import Calibration, softened
 from condense.soft_labels.fixed import answers, fixed
 from condense.soft_labels.foreign import read_fkd, sampler_orders
 from condense.soft_labels.per_epoch import per_epoch, step_images
+from condense.soft_labels.recipe import Kind as LabelKind
+from condense.soft_labels.recipe import LabelRecipe, label, provenance
 from condense.soft_labels.weighting import Weight, class_weights, estimate_weight, mixed, optimal_weight
 
 __all__ = [
     "Calibration",
+    "LabelKind",
+    "LabelRecipe",
     "Weight",
     "answers",
     "class_weights",
     "estimate_weight",
     "fixed",
+    "label",
     "mixed",
     "optimal_weight",
     "per_epoch",
+    "provenance",
     "read_fkd",
     "sampler_orders",
     "softened",

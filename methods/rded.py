@@ -1,0 +1,204 @@
+"""RDED: real patches that a trained network recognises best, several of them in each image.
+
+Sun, Shi, Yu & Lin, "On the Diversity and Realism of Distilled Dataset: An Efficient Dataset Distillation Paradigm",
+CVPR 2024, https://arxiv.org/abs/2312.03526, Alg. 1.
+
+Departures from the paper:
+    - a crop is resized to the whole image and from there, with antialiasing, to its cell (authors' code: in one step).
+    - pixels are kept as they are, rounded (authors' code: as JPEG files, cut to whole numbers).
+    - a class with fewer images than patches gives the second-best crop of each image after all best ones, and so on
+      (authors' code: fails).
+    - images are normalised by the data set's own mean and deviation (authors' code: ImageNet's, for every data set).
+    - the observer is trained on nine tenths of the training split (authors: checkpoints whose recipe is not stated).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from condense import networks, preprocessing, teachers
+from condense.augment import RandomResizedCrop
+from condense.budget import Budget
+from condense.data import Split
+from condense.distilled import DistilledSet
+from condense.distilled.views import PlainView
+from condense.errors import BadInput
+from condense.method import Cost, Method, Preset
+from condense.networks.layers import Shape
+from condense.preprocessing import Preprocessing
+from condense.run import Run
+from condense.soft_labels import LabelKind, LabelRecipe, label, provenance
+from condense.training import Recipe
+
+_CHUNK = 256  # patches scored at once
+
+ABOUT = Method(
+    title="RDED",
+    paper="Sun et al., On the Diversity and Realism of Distilled Dataset, CVPR 2024",
+    url="https://arxiv.org/abs/2312.03526",
+    family="decoupled",
+    kind="synthetic",
+    ingredients={"factor": 1, "crops": 1, "rank": False, "labels": "hard"},
+)
+
+
+@dataclass(frozen=True)
+class Config:
+    observer: str = "torchvision:resnet18@IMAGENET1K_V1"  # phi_theta*, scores patches and labels images
+    training: str = "sre2l-cifar"  # how an observer without given weights is trained: a recipe of condense.teachers
+    training_epochs: int = 200  # of that training
+    factor: int = 2  # sqrt(N), patches along each side of an image
+    pool: int = 300  # |T'_c|, real images of each class that patches are cut from
+    crops: int = 5  # K, patches cut from each of them, of which the best is kept
+    min_scale: float = 0.08  # smallest area of a patch, as a part of its image
+    rank: bool = True  # take the patches that the observer recognises best; otherwise the first ones
+    labels: LabelKind = "teacher"  # asked while training (teacher), for regions of every epoch, fixed, or hard
+    temperature: float = 20.0  # T, softens the observer's answers
+
+
+PRESETS = {
+    "cifar": Preset(
+        Config(observer="resnet18:norm=batch", factor=1), "authors' scripts for CIFAR-10 and CIFAR-100, ResNet-18"
+    ),
+    "cifar-conv3": Preset(
+        Config(observer="convnet-d3:norm=batch", factor=1), "authors' scripts for CIFAR-10 and CIFAR-100, Conv-3"
+    ),
+    "tiny-imagenet": Preset(
+        Config(observer="resnet18:norm=batch", training="sre2l-tiny", training_epochs=50, factor=1),
+        "authors' scripts for Tiny-ImageNet, ResNet-18",
+    ),
+    "imagenet-1k": Preset(Config(), "authors' scripts for ImageNet-1K, ResNet-18"),
+    "cpu": Preset(
+        Config(
+            observer="convnet:norm=batch,width=16",
+            training="tiny-images",
+            training_epochs=20,
+            factor=1,
+            pool=100,
+            min_scale=0.5,
+        ),
+        "two cores, digits",
+        distill_seconds=8.0,
+        judge_seconds=3.0,
+    ),
+}
+
+
+def distill(train: Split, budget: Budget, config: Config, run: Run) -> DistilledSet:
+    """Cuts, scores, selects and stitches patches of each class, then labels the images, Alg. 1."""
+    space = preprocessing.fit("normalise", train)
+    counts = budget.counts(train.class_counts(), train.classes)
+    observer = teachers.teacher(config.observer, train, space, _training(train, config), run)
+    network = run.place(observer.module())  # phi_theta*
+    jobs = run.jobs("class", range(train.n_classes))
+    for job in jobs:
+        members = train.of_class(job.item)
+        pool = members[torch.randperm(len(members), generator=job.rng("pool"))[: config.pool]]  # T'_c
+        patches = cut(train, pool, config, job.rng("crop"))  # (P, K, C, h, w)
+        scores = realism(network, patches, job.item, train.shape, observer.preprocessing)  # (P, K)
+        chosen = select(patches, scores, counts[job.item] * config.factor**2, config.rank)
+        job.save(pixels=stitch(chosen, config.factor, train.shape))
+    pixels = torch.cat([result["pixels"] for result in jobs.results()])
+    classes = torch.repeat_interleave(torch.arange(train.n_classes), torch.tensor(counts))
+
+    recipe = _labels(config)
+    labels = label(recipe, PlainView(pixels, space), classes, train, space, run, wise=[observer])
+    return DistilledSet.synthetic(pixels, labels, train, space, provenance=provenance(recipe, [observer]))
+
+
+def cut(train: Split, pool: Tensor, config: Config, generator: torch.Generator) -> Tensor:
+    """Square-shaped random crops of the images `pool` (P,) at the size of a patch: (P, K, C, h, w) floats in [0, 1]."""
+    crop = RandomResizedCrop((config.min_scale, 1.0), ratio=(1.0, 1.0), flip=False)
+    images = train.take(pool).float() / 255
+    height, width = train.shape[1] // config.factor, train.shape[2] // config.factor
+    if min(height, width) < 1:
+        raise BadInput(f"images of {train.shape[1:]} pixels cannot hold {config.factor} patches along a side")
+    drawn = [crop(images, generator) for _ in range(config.crops)]
+    sized = [F.interpolate(each, (height, width), mode="bilinear", antialias=True) for each in drawn]
+    return torch.stack(sized, dim=1)
+
+
+@torch.no_grad()
+def realism(network: nn.Module, patches: Tensor, label: int, shape: Shape, space: Preprocessing) -> Tensor:
+    """Cross-entropy (P, K) of each patch, shown in the middle of an image (C, H, W) of the mean colour; low is real."""
+    device = next(network.parameters()).device
+    top, left = (shape[1] - patches.shape[3]) // 2, (shape[2] - patches.shape[4]) // 2
+    below, right = shape[1] - patches.shape[3] - top, shape[2] - patches.shape[4] - left
+    losses = []
+    for part in patches.flatten(0, 1).split(_CHUNK):
+        shown = F.pad(space.forward(part), (left, right, top, below)).to(device)
+        logits = network(shown).float()
+        losses.append(F.cross_entropy(logits, logits.new_full((len(part),), label).long(), reduction="none").cpu())
+    return torch.cat(losses).view(patches.shape[:2])
+
+
+def select(patches: Tensor, scores: Tensor, count: int, rank: bool) -> Tensor:
+    """The best patch of each image, the best images first; then the second-best patch of each, and so on.
+
+    patches: (P, K, C, h, w).  scores: (P, K).  Returns (count, C, h, w).
+
+    Raises:
+        BadInput: for fewer patches than are asked for.
+    """
+    if count > scores.numel():
+        raise BadInput(
+            f"{count} patches of a class were asked for, {scores.shape[1]} of each of {scores.shape[0]} images are "
+            f"{scores.numel()}; lower the factor or the budget, or raise crops"
+        )
+    if not rank:
+        return patches.transpose(0, 1).flatten(0, 1)[:count]
+    within, places = scores.sort(dim=1, stable=True)  # (P, K), the best patch of each image in column 0
+    order = within.argsort(dim=0, stable=True)  # (P, K), the best image of each column in row 0
+    images = order.T.flatten()[:count]
+    columns = torch.arange(scores.shape[1]).repeat_interleave(scores.shape[0])[:count]
+    return patches.to(scores.device)[images, places[images, columns]]
+
+
+def stitch(patches: Tensor, factor: int, shape: Shape) -> Tensor:
+    """Images of factor x factor patches: the best ones fill the first cell of every image, the next ones the second.
+
+    patches: (M * factor^2, C, h, w) in [0, 1].  Returns (M, C, H, W) uint8.
+    """
+    cells = patches.unflatten(0, (factor**2, -1))  # (cells, M, C, h, w)
+    heights, widths = (_lengths(side, factor) for side in shape[1:])
+    rows = []
+    for row, height in enumerate(heights):
+        parts = [F.interpolate(cells[row * factor + column], (height, width)) for column, width in enumerate(widths)]
+        rows.append(torch.cat(parts, dim=3))
+    return (torch.cat(rows, dim=2).clamp(0, 1) * 255).round().to(torch.uint8).cpu()
+
+
+def _lengths(side: int, parts: int) -> list[int]:
+    """`side` as a sum of whole numbers that differ by one at most, the longer ones first."""
+    least, longer = divmod(side, parts)
+    return [least + (index < longer) for index in range(parts)]
+
+
+def _training(train: Split, config: Config) -> Recipe:
+    return teachers.recipe(config.training, flips=train.flips, epochs=config.training_epochs)
+
+
+def _labels(config: Config) -> LabelRecipe:
+    return LabelRecipe(
+        config.labels,
+        teachers=config.observer,
+        training=config.training,
+        training_epochs=config.training_epochs,
+        temperature=config.temperature,
+    )
+
+
+def cost(train: Split, budget: Budget, config: Config) -> Cost:
+    """The training of the observer, and a forward pass over every patch."""
+    training = teachers.committee_cost(config.observer, train, _training(train, config))
+    network = networks.build(config.observer.partition("@")[0], train.shape, train.n_classes)
+    patches = sum(min(config.pool, count) for count in train.class_counts()) * config.crops
+    maps = networks.activation_bytes(network, train.shape)
+    return Cost(
+        operations=training.operations + networks.operations(network, train.shape) * patches,
+        memory_bytes=max(training.memory_bytes, maps * _CHUNK),
+    )
