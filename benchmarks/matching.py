@@ -68,20 +68,25 @@ def compare(given: argparse.Namespace) -> list[dict[str, Any]]:
                     words = [__file__, "--measure", side, "--methods", method, "--threads", str(threads)]
                     runs[side].append(json.loads(fresh([*words, "--steps", str(given.steps)], threads)))
                     print(f"{threads} threads, {method}, {side}", file=sys.stderr)
-            loop = statistics.median(value for run in runs["loop"] for value in run["seconds"])
+            loop = _median(runs["loop"], "seconds"), _median(runs["loop"], "cpu")
             for side, found in runs.items():
                 rows.append({"threads": threads, "method": method, "side": side, **_summary(found, loop, peak)})
     return rows
 
 
-def _summary(runs: list[dict[str, Any]], loop: float, peak: float) -> dict[str, Any]:
+def _median(runs: list[dict[str, Any]], what: str) -> float:
+    return statistics.median(value for run in runs for value in run[what])
+
+
+def _summary(runs: list[dict[str, Any]], loop: tuple[float, float], peak: float) -> dict[str, Any]:
     seconds = sorted(value for run in runs for value in run["seconds"])
-    median = statistics.median(seconds)
+    median, processor = statistics.median(seconds), _median(runs, "cpu")
     gflop = runs[0]["gflop"]
     return {
         "seconds": [round(value, 4) for value in (seconds[0], median, seconds[-1])],
-        "cpu_seconds": round(statistics.median(value for run in runs for value in run["cpu"]), 4),
-        "times_loop": round(loop / median, 2),
+        "cpu_seconds": round(processor, 4),
+        "times_loop": round(loop[0] / median, 2),
+        "times_loop_cpu": round(loop[1] / processor, 2),  # hardly moves with load from elsewhere
         "images_per_second": round(CLASSES * (REAL_BATCH + IPC) / median, 1),
         "gflop": round(gflop, 1),
         "peak_gflops": round(peak, 1),
