@@ -1,0 +1,74 @@
+"""A pool of networks that are trained on the synthetic set while it is learned, and born anew when they are old.
+
+Zhou, Nezhadarya & Ba, "Dataset Distillation using Neural Feature Regression", NeurIPS 2022,
+https://arxiv.org/abs/2206.00719, Alg. 1. Networks of many ages keep the images from fitting one stage of training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import mse_loss
+from torch.optim import Optimizer
+
+from condense import networks
+from condense.networks import Network
+
+
+class Pool:
+    """Members with an optimiser each, by default in evaluation mode: features must not depend on the batch.
+
+    Args:
+        members: networks whose outputs have the width of the targets, on their device.
+        optimiser: makes the optimiser of a member from its parameters.
+        oldest: updates after which a member is replaced by a fresh one.
+        ages: updates that each member counts as having had; all zero unless given.
+    """
+
+    def __init__(
+        self,
+        members: Sequence[Network],
+        optimiser: Callable[[Iterable[Tensor]], Optimizer],
+        oldest: int,
+        ages: Sequence[int] | None = None,
+    ):
+        self.members = [member.eval() for member in members]
+        self.optimisers = [optimiser(member.parameters()) for member in members]
+        self.oldest = oldest
+        self.ages = [0] * len(members) if ages is None else list(ages)
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    def parts(self) -> dict[str, Any]:
+        """What changes, for `run.state(**pool.parts())`; restored in place."""
+        return {"pool": self.members, "pool_optimisers": self.optimisers, "pool_ages": self.ages}
+
+    def choose(self, generator: torch.Generator) -> int:
+        """A member, all equally likely."""
+        return int(torch.randint(len(self), (), generator=generator))
+
+    def advance(self, index: int, images: Tensor, targets: Tensor, birth: torch.Generator) -> None:
+        """One update of a member, or its replacement in place of an update when it is old.
+
+        images: (B, C, H, W).  targets: (B, d).  birth: draws the weights of a fresh member.
+        """
+        if self.ages[index] < self.oldest:
+            self.update(index, images, targets)
+            return
+        networks.initialise(self.members[index], birth)
+        self.optimisers[index].state.clear()
+        self.ages[index] = 0
+
+    def update(self, index: int, images: Tensor, targets: Tensor) -> None:
+        """One step of regression on a batch of the synthetic set, whose images and targets get no gradient."""
+        member, optimiser = self.members[index].train(), self.optimisers[index]
+        optimiser.zero_grad()
+        mse_loss(member(images.detach()), targets.detach()).backward()
+        optimiser.step()
+        optimiser.zero_grad()
+        member.eval()
+        self.ages[index] += 1

@@ -1,0 +1,225 @@
+"""Self-supervised distillation by kernel ridge regression (KRR-ST).
+
+Lee, Lee, Ko, Kawaguchi, Lee & Hwang, "Self-Supervised Dataset Distillation for Transfer Learning", ICLR 2024,
+https://arxiv.org/abs/2310.06511, Alg. 1, with the settings of the authors' code. Labels are never seen.
+
+Departures from the paper:
+    - the first images lie in the pixel space of the real ones; `initial_space="pixels"` is the authors' code, which
+      starts from pixels in [0, 1] while real batches are normalised, and trains on these images as they are.
+    - images and targets have rates of their own (authors' code: one rate for both).
+    - no monitoring by linear probes every 16 000 steps: it needs labels.
+    - the Gram matrix is summed in float32, factor and solves are float64 (authors' code: float32).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from condense import kernels, networks, preprocessing
+from condense.augment import CropFlip
+from condense.budget import Budget
+from condense.centred_labels import random_rows
+from condense.data import Split
+from condense.distilled import DistilledSet, Representations
+from condense.method import Cost, Method, Preset
+from condense.pool import Pool
+from condense.preprocessing import Preprocessing
+from condense.run import Run
+from condense.self_supervised import Teacher, teacher_cost, teacher_features, teacher_for, teacher_views
+
+ABOUT = Method(
+    title="KRR-ST",
+    paper="Lee et al., Self-Supervised Dataset Distillation for Transfer Learning, ICLR 2024",
+    url="https://arxiv.org/abs/2310.06511",
+    family="self-supervised",
+    kind="synthetic",
+    uses_labels=False,
+    ingredients={"augment": False, "bias": False, "lr_targets": 0.0, "inner_steps": 0, "initial_space": "pixels"},
+)
+
+
+@dataclass(frozen=True)
+class Config:
+    steps: int = 160_000  # outer steps, each with one network of the pool
+    lr_images: float = 1e-4  # AdamW's rate for X_s; it falls linearly to a thousandth
+    lr_targets: float = 1e-4  # of Y_s; 0 keeps the teacher's features of the first images
+    real_batch: int = 1024  # |X_t|, real images of a step
+    ridge: float = 1e-6  # lambda = ridge * tr(K_ss), not divided by m; no gradient through the trace
+    bias: bool = True  # a column of ones beside the features, for the bias of the head W
+    augment: bool = True  # crop and flip of the real batch
+    padding: int = 4  # pixels by which a crop can be off
+    cached_views: int = 0  # features of so many fixed views per image instead of a teacher's pass in every step
+    pool: int = 10  # M, networks that are trained online
+    inner_steps: int = 1000  # T, updates of a network before a fresh one takes its place; 0: random networks
+    inner_lr: float = 0.1  # of SGD on all of (X_s, Y_s)
+    inner_momentum: float = 0.9  # of that SGD
+    inner_decay: float = 1e-3  # weight decay of that SGD, the ridge of the inner problem
+    initial_space: Literal["preprocessed", "pixels"] = "preprocessed"  # of the first images; see the departures
+    network: str = "convnet:growth=2,norm=batch"  # f_omega; widths 128, 256, 512 at 32 pixels
+    teacher: str = "barlow-twins"  # g_phi, trained here, or "torchvision:resnet18@IMAGENET1K_V1", or "NETWORK@FILE"
+    teacher_network: str = "resnet18:norm=batch"  # of a teacher that is trained here
+    teacher_epochs: int = 200  # of its training
+    teacher_projector: int = 2048  # width of its projector while it is trained
+    teacher_precision: str = "float32"  # of its convolutions: float32 | bfloat16
+    preprocessing: str = "normalise"  # pixel space of learning and training: normalise | zca | identity
+    precision: Literal["float32", "bfloat16"] = "float32"  # of f_omega's convolutions; Gram matrices are float32
+    chunk: int = 256  # images in a forward pass without gradient, or with it when low_memory
+    low_memory: bool = False  # compute the maps of the synthetic images again in the backward pass, by chunks
+
+
+PRESETS = {
+    "published-32px": Preset(Config(initial_space="pixels"), "authors' command, CIFAR-100, 1000 images"),
+    "published-64px": Preset(
+        Config(lr_images=1e-5, lr_targets=1e-5, network="convnet:width=64,growth=2,norm=batch", initial_space="pixels"),
+        "authors' commands, Tiny-ImageNet with 2000 and ImageNet at 64 pixels with 1000 images",
+    ),
+    "cpu": Preset(
+        Config(
+            steps=300,
+            lr_images=0.01,
+            lr_targets=0.01,
+            real_batch=256,
+            padding=1,
+            cached_views=4,
+            pool=4,
+            inner_steps=100,
+            network="convnet:width=32,growth=2,norm=batch",
+            teacher_network="convnet-d2:norm=batch,width=32",
+            teacher_epochs=20,
+            teacher_projector=128,
+        ),
+        "two cores, digits",
+        distill_seconds=15.0,
+        judge_seconds=1.0,
+    ),
+}
+
+
+def distill(train: Split, budget: Budget, config: Config, run: Run) -> DistilledSet:
+    """Learns images and targets whose ridge regressor on a network's features predicts the teacher's, Alg. 1."""
+    space = preprocessing.fit(config.preprocessing, train, cache_dir=run.cache_dir)
+    teacher = teacher_for(train, config, run)  # g_phi
+    real = TeacherBatches(train, space, teacher, config, run)
+    images, targets = _initial(train, budget, space, teacher, config, run)  # X_s (m, C, H, W), Y_s (m, d)
+    learned = [images.requires_grad_(), targets.requires_grad_()]
+    rates = (config.lr_images, config.lr_targets)
+    optimizer = torch.optim.AdamW(
+        [{"params": [part], "lr": rate} for part, rate in zip(learned, rates, strict=True)], weight_decay=0.0
+    )
+    pool = _trained_pool(train, images, targets, config, run)
+    embed = run.compiled(kernels.embed)
+    ridge = kernels.Ridge(config.ridge, "trace", detached=True)
+
+    state = run.state(images=images, targets=targets, optimizer=optimizer, **pool.parts())
+    for step in run.loop("regress", config.steps, state):
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate * (1 - 0.999 * step / config.steps)
+        member = pool.choose(run.rng("member", step))
+        features = partial(embed, pool.members[member], precision=config.precision)  # f_omega, running statistics
+        batch, answers = real.draw(step)  # X_t (n, C, H, W), T = g_phi(X_t) (n, d)
+        queries = kernels.frozen_features(features, batch, config.chunk)
+        support = kernels.support_features(features, images, config.chunk if config.low_memory else None)
+        if config.bias:  # Phi = [f_omega, 1]
+            queries, support = _with_ones(queries), _with_ones(support)
+        weights = kernels.ridge_weights(support, targets, ridge)
+        loss = (queries @ weights - answers).square().mean()  # K_ts (K_ss + lambda I)^-1 Y_s against T
+        optimizer.zero_grad()
+        loss.backward(inputs=learned)
+        optimizer.step()
+        pool.advance(member, images, targets, run.rng("birth", step))
+        run.log(loss=loss.detach())
+    return DistilledSet.synthetic(images, Representations(targets.cpu()), train, space)
+
+
+class TeacherBatches:
+    """Real images of a step, augmented, with the teacher's features of exactly these views."""
+
+    def __init__(self, train: Split, space: Preprocessing, teacher: Teacher, config: Config, run: Run):
+        self._train, self._space, self._teacher, self._config, self._run = train, space, teacher, config, run
+        augment = CropFlip(config.padding)
+        self._augment = augment if train.flips else augment.without_flip()
+        self._whole = None if config.augment else teacher_features(train, teacher, run)
+        fixed = config.augment and config.cached_views
+        self._views = teacher_views(train, teacher, self._augment, config.cached_views, run) if fixed else []
+
+    def draw(self, step: int) -> tuple[Tensor, Tensor]:
+        """(n, C, H, W) in the space of the set, and (n, d), on the run's device."""
+        run, device = self._run, self._run.device
+        rows = random_rows(len(self._train), self._config.real_batch, run.rng("real", step))
+        images = self._teacher.space.forward(self._train.take(rows)).to(device)
+        if self._whole is not None:
+            return self._in_space(images), self._whole[rows].to(device)
+        if self._views:
+            view = self._views[int(torch.randint(len(self._views), (), generator=run.rng("view", step)))]
+            return self._in_space(self._augment.apply(images, view.draw.take(rows))), view.features[rows].to(device)
+        images = self._augment(images, run.rng("augment", step))
+        answers = kernels.frozen_features(self._teacher.embed, images, self._config.chunk)
+        return self._in_space(images), answers
+
+    def _in_space(self, images: Tensor) -> Tensor:
+        """Images in the teacher's space, as the set's networks see them."""
+        if self._space.digest == self._teacher.space.digest:
+            return images
+        return self._space.forward(self._teacher.space.inverse(images))
+
+
+def _initial(
+    train: Split, budget: Budget, space: Preprocessing, teacher: Teacher, config: Config, run: Run
+) -> tuple[Tensor, Tensor]:
+    """Random real images, whatever their classes, and the teacher's features of them."""
+    count = budget.images(len(train), train.n_classes)
+    pixels = train.take(random_rows(len(train), count, run.rng("initial")))
+    targets = kernels.frozen_features(teacher.embed, teacher.space.forward(pixels), config.chunk)
+    images = pixels.float() / 255 if config.initial_space == "pixels" else space.forward(pixels)
+    return images.to(run.device), targets
+
+
+def _trained_pool(train: Split, images: Tensor, targets: Tensor, config: Config, run: Run) -> Pool:
+    """Networks trained on the first images for a random number of steps each, at least one where there are any."""
+    members = [
+        run.place(networks.build(config.network, train.shape, targets.shape[1], run.rng("network", index)))
+        for index in range(config.pool)
+    ]
+    sgd = partial(torch.optim.SGD, lr=config.inner_lr, momentum=config.inner_momentum, weight_decay=config.inner_decay)
+    pool = Pool(members, sgd, config.inner_steps)
+    most = max(2, config.inner_steps)
+    starts = torch.randint(1, most, (config.pool,), generator=run.rng("starts")) * (config.inner_steps > 0)
+    ends = starts.cumsum(0)
+    for step in run.loop("warm-up", int(ends[-1]), run.state(**pool.parts())):
+        pool.update(int(torch.searchsorted(ends, step, right=True)), images, targets)
+    return pool
+
+
+def _with_ones(features: Tensor) -> Tensor:
+    return torch.cat([features, features.new_ones(len(features), 1)], dim=1)
+
+
+def cost(train: Split, budget: Budget, config: Config) -> Cost:
+    """The teacher and its views; in a step real images forward, synthetic ones forward and backward, and the algebra.
+
+    Without cached views the teacher passes over every real batch, which is most of the work at the published size.
+    """
+    network = networks.build(config.network, train.shape, 1)
+    trains_here = config.teacher == "barlow-twins"
+    name = config.teacher_network if trains_here else config.teacher.partition("@")[0]
+    teacher = networks.build(name, train.shape, 1)
+    forward, activations = networks.operations(network, train.shape), networks.activation_bytes(network, train.shape)
+    watching, size = networks.operations(teacher, train.shape), network.classifier.in_features
+    count = budget.images(len(train), train.n_classes)
+    fresh = config.augment and not config.cached_views
+    step = forward * (config.real_batch + (4 if config.low_memory else 3) * count + 3 * count)
+    step += kernels.operations(count, config.real_batch, size, teacher.classifier.in_features)
+    step += watching * config.real_batch if fresh else 0
+    warm_up = 3 * forward * count * config.pool * config.inner_steps / 2
+    before = teacher_cost(train, config)
+    return Cost(
+        operations=before.operations + watching * len(train) * config.cached_views + warm_up + config.steps * step,
+        memory_bytes=max(before.memory_bytes, 2.0 * activations * count)
+        + 4.0 * size * (config.real_batch + 3 * count)
+        + 4.0 * len(train) * config.cached_views * teacher.classifier.in_features,
+    )

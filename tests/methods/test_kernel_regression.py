@@ -1,0 +1,290 @@
+"""FRePo, KIP and KRR-ST: a step against the formula written out plainly, and what surrounds it."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from condense import networks
+from condense.budget import Budget
+from condense.centred_labels import centred, initial_targets, lost_margin
+from condense.data import Split
+from condense.distilled import DistilledSet
+from condense.errors import BadInput
+from condense.kernels import InfiniteNetwork
+from condense.lamb import Lamb
+from condense.matching import initial_images
+from condense.methods import frepo, kip, krr_st
+from condense.pool import Pool
+from condense.preprocessing import fit
+from condense.run import Run
+from condense.self_supervised import teacher_for
+
+IPC, CLASSES, REAL = 2, 3, 8
+RIDGE = 1e-2  # large enough for float32 to leave the comparison its digits
+
+
+@pytest.fixture
+def train() -> Split:
+    generator = torch.Generator().manual_seed(3)
+    labels = torch.arange(30) % CLASSES
+    pixels = torch.randint(0, 120, (30, 1, 8, 8), generator=generator) + 60 * labels[:, None, None, None]
+    return Split.from_arrays(pixels.to(torch.uint8), labels, ["a", "b", "c"], flips=False)
+
+
+def run_method(method: Any, config: Any, train: Split, folder: Path) -> tuple[DistilledSet, Run]:
+    with Run(folder, seed=5) as run:
+        return method.distill(train, Budget(ipc=IPC), config, run), run
+
+
+def ridge_prediction(support: Tensor, targets: Tensor, queries: Tensor, strength: float) -> Tensor:
+    """K_ts (K_ss + r I)^-1 Y_s with an inverse, r detached or not as `strength` says."""
+    gram = support @ support.T
+    return queries @ support.T @ torch.linalg.inv(gram + strength * torch.eye(len(gram))) @ targets
+
+
+# ---------------------------------------------------------------------------------------------------------------- FRePo
+
+FREPO = frepo.Config(
+    steps=1,
+    lr=0.1,
+    real_batch=REAL,
+    ridge=RIDGE,
+    pool=1,
+    online_updates=5,
+    network="convnet:width=4,growth=2,norm=batch,norm_at=input",
+    preprocessing="normalise",
+)
+
+
+def test_a_step_of_frepo_descends_the_error_of_the_ridge_regressor(train: Split, tmp_path: Path) -> None:
+    made, run = run_method(frepo, FREPO, train, tmp_path)
+    space = fit("normalise", train)
+    images, labels = initial_images(train, Budget(ipc=IPC), space, run.rng("initial"), "real")
+    targets = initial_targets(labels, CLASSES)
+    network = networks.build(FREPO.network, train.shape, CLASSES, run.rng("network", 0)).eval()
+    rows = torch.randperm(30, generator=run.rng("real", 0))[:REAL]
+    images.requires_grad_(), targets.requires_grad_()
+    support, queries = network.embed(images), network.embed(space.forward(train.take(rows))).detach()
+    strength = RIDGE * (support @ support.T).trace() / len(support)
+    prediction = ridge_prediction(support, targets, queries, strength)
+    loss = 0.5 * ((prediction - centred(train.labels[rows], CLASSES)) ** 2).sum(1).mean()
+    loss.backward()
+    Lamb([images, targets], lr=0.1).step()
+    # float32, and Adam's first step is the sign of the gradient: entries next to zero are left out.
+    close = torch.isclose(made.images, images.detach(), rtol=1e-3, atol=1e-3)  # type: ignore[arg-type]
+    assert close.float().mean() > 0.99
+    torch.testing.assert_close(made.labels.tensors()["labels_soft"], targets.detach(), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"low_memory": True, "chunk": 2}, {"gram": "float64"}, {"precision": "bfloat16"}],
+    ids=["low-memory", "float64", "bfloat16"],
+)
+def test_ways_to_compute_a_step_of_frepo_agree(changes: dict[str, Any], train: Split, tmp_path: Path) -> None:
+    plain, _ = run_method(frepo, FREPO, train, tmp_path / "plain")
+    other, _ = run_method(frepo, dataclasses.replace(FREPO, **changes), train, tmp_path / "other")
+    start, _ = run_method(frepo, dataclasses.replace(FREPO, steps=0), train, tmp_path / "start")
+    moved, expected = (made.images - start.images for made in (other, plain))  # type: ignore[operator]
+    # Signs of small gradients flip, more of them in bfloat16.
+    assert nn.functional.cosine_similarity(moved.flatten(), expected.flatten(), 0) > 0.9
+
+
+def test_mirror_images_enlarge_the_support_and_are_refused_for_digits(train: Split, tmp_path: Path) -> None:
+    config = dataclasses.replace(FREPO, mirror=True)
+    with pytest.raises(BadInput, match="mirror"):
+        run_method(frepo, config, train, tmp_path / "refused")
+    facing = dataclasses.replace(train, flips=True)
+    (plain, _), (both, _) = (
+        run_method(frepo, choice, facing, tmp_path / str(choice.mirror)) for choice in (FREPO, config)
+    )
+    assert len(both) == len(plain)
+    assert not torch.equal(both.images, plain.images)  # type: ignore[arg-type]
+
+
+def test_the_margin_keeps_a_learned_label_in_its_class() -> None:
+    labels = torch.tensor([[0.5, 0.1, 0.0, 0.0], [0.2, 0.1, 0.0, 0.0]], requires_grad=True)
+    value = lost_margin(labels)
+    assert value.item() == pytest.approx(-(0.25 + 0.1) / 2)
+    value.backward()
+    expected = torch.tensor([[0.0, 0, 0, 0], [-0.5, 0.5, 0, 0]])  # beyond 1/K nothing pulls any more
+    torch.testing.assert_close(labels.grad, expected)
+
+
+def test_labels_start_centred_and_scaled() -> None:
+    targets = initial_targets(torch.tensor([1]), 40)
+    torch.testing.assert_close(targets.sum(), torch.tensor(0.0), atol=1e-6, rtol=0.0)
+    assert float(targets[0, 1]) == pytest.approx((1 - 1 / 40) / 2)
+    assert float(centred(torch.tensor([1]), 40)[0, 0]) == pytest.approx(-1 / 40)
+
+
+# ----------------------------------------------------------------------------------------------------------------- pool
+
+
+def test_a_member_is_trained_until_it_is_old_and_then_born_again() -> None:
+    network = networks.build("convnet-d1:width=4,norm=batch", (1, 4, 4), 2)
+    pool = Pool([network], lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9), oldest=2)
+    images, targets = torch.randn(5, 1, 4, 4, generator=torch.Generator().manual_seed(0)), torch.ones(5, 2)
+    fresh = networks.build("convnet-d1:width=4,norm=batch", (1, 4, 4), 2, torch.Generator().manual_seed(7))
+    ages = []
+    for _ in range(4):
+        pool.advance(0, images, targets, torch.Generator().manual_seed(7))
+        ages.append(pool.ages[0])
+        assert not network.training
+        if pool.ages[0] == 0:
+            pairs = zip(network.state_dict().values(), fresh.state_dict().values(), strict=True)
+            assert all(torch.equal(ours, theirs) for ours, theirs in pairs)
+            assert not pool.optimisers[0].state
+    assert ages == [1, 2, 0, 1]
+    assert network.blocks[0].norm.num_batches_tracked == 1  # statistics come from updates alone
+
+
+def test_an_update_of_a_member_leaves_no_gradient_behind() -> None:
+    pool = Pool([networks.build("mlp", (1, 4, 4), 2)], lambda p: torch.optim.SGD(p, lr=0.1), oldest=2)
+    images, targets = torch.ones(3, 1, 4, 4, requires_grad=True), torch.ones(3, 2, requires_grad=True)
+    before = nn.functional.mse_loss(pool.members[0](images), targets)
+    pool.update(0, images, targets)
+    assert nn.functional.mse_loss(pool.members[0](images), targets) < before
+    assert images.grad is None
+    assert targets.grad is None
+    assert all(parameter.grad is None for parameter in pool.members[0].parameters())
+
+
+# ----------------------------------------------------------------------------------------------------------------- LAMB
+
+
+def test_lamb_moves_a_tensor_by_a_fraction_of_its_norm() -> None:
+    tensor = torch.tensor([3.0, 4.0], requires_grad=True)
+    optimiser = Lamb([tensor], lr=0.1, eps=0.0)
+    for gradient, step in (([2.0, -5.0], 1), ([2.0, -5.0], 2)):
+        before = tensor.detach().clone()
+        tensor.grad = torch.tensor(gradient)
+        optimiser.step()
+        # Constant gradients: Adam's direction is their sign, of norm sqrt(2).
+        expected = before - 0.1 * before.norm() / 2**0.5 * torch.tensor([1.0, -1.0])
+        torch.testing.assert_close(tensor.detach(), expected, msg=f"step {step}")
+
+
+def test_lamb_moves_a_tensor_of_zeros_as_adam_does() -> None:
+    tensor = torch.zeros(2, requires_grad=True)
+    tensor.grad = torch.tensor([1.0, -2.0])
+    Lamb([tensor], lr=0.1, eps=0.0).step()
+    torch.testing.assert_close(tensor.detach(), torch.tensor([-0.1, 0.1]))
+
+
+# ------------------------------------------------------------------------------------------------------------------ KIP
+
+
+@pytest.mark.parametrize("kernel", ["ntk", "nngp", "random-features"])
+def test_a_step_of_kip_descends_the_error_of_the_kernel_regressor(kernel: Any, train: Split, tmp_path: Path) -> None:
+    config = kip.Config(
+        steps=1,
+        lr=0.1,
+        real_batch=REAL,
+        ridge=RIDGE,
+        kernel=kernel,
+        networks=2,
+        network="convnet:width=4,norm=none",
+        depth=2,
+        preprocessing="normalise",
+        chunk=3,
+    )
+    made, run = run_method(kip, config, train, tmp_path)
+    space = fit("normalise", train)
+    images, labels = initial_images(train, Budget(ipc=IPC), space, run.rng("initial"), "real")
+    targets = initial_targets(labels, CLASSES)
+    images.requires_grad_(), targets.requires_grad_()
+    rows = torch.randperm(30, generator=run.rng("real", 0))[:REAL]
+    real = space.forward(train.take(rows))
+    if kernel == "random-features":
+        members = [networks.build(config.network, train.shape, CLASSES, run.rng("network", 0, i)) for i in range(2)]
+        grams = [sum(m.embed(a) @ m.embed(images).T for m in members) for a in (images, real.detach())]
+    else:
+        infinite = InfiniteNetwork(kernel, "dense", 2)
+        grams = [infinite(images), infinite(real, images)]
+    strength = RIDGE * grams[0].trace() / len(images)
+    inverse = torch.linalg.inv(grams[0] + strength * torch.eye(len(images)))
+    loss = 0.5 * ((grams[1] @ inverse @ targets - centred(train.labels[rows], CLASSES)) ** 2).sum(1).mean()
+    loss.backward()
+    torch.optim.Adam([images, targets], lr=0.1).step()
+    close = torch.isclose(made.images, images.detach(), rtol=1e-3, atol=1e-3)  # type: ignore[arg-type]
+    assert close.float().mean() > 0.98  # float32, as above
+    torch.testing.assert_close(made.labels.tensors()["labels_soft"], targets.detach(), rtol=1e-3, atol=1e-3)
+
+
+# --------------------------------------------------------------------------------------------------------------- KRR-ST
+
+KRR = krr_st.Config(
+    steps=1,
+    lr_images=0.1,
+    lr_targets=0.05,
+    real_batch=REAL,
+    ridge=RIDGE,
+    augment=False,
+    pool=1,
+    inner_steps=2,
+    network="convnet:width=4,growth=2,norm=batch",
+    teacher_network="convnet:width=4,norm=batch",
+    teacher_epochs=1,
+    teacher_projector=8,
+)
+
+
+def test_a_step_of_krr_st_descends_the_error_of_the_ridge_regressor(train: Split, tmp_path: Path) -> None:
+    hidden = train.unlabelled()
+    made, run = run_method(krr_st, KRR, hidden, tmp_path / "run")
+    space = fit("normalise", hidden)
+    with Run(tmp_path / "teacher", seed=9) as other:
+        teacher = teacher_for(hidden, KRR, other)
+    pixels = hidden.take(torch.randperm(30, generator=run.rng("initial"))[: IPC * CLASSES])
+    images, targets = space.forward(pixels), teacher.embed(space.forward(pixels))
+    network = networks.build(KRR.network, hidden.shape, targets.shape[1], run.rng("network", 0))
+    optimiser = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-3)
+    ((network.train()(images) - targets) ** 2).mean().backward()  # one update before the first step
+    optimiser.step()
+    network.eval()
+    images.requires_grad_(), targets.requires_grad_()
+    real = space.forward(hidden.take(torch.randperm(30, generator=run.rng("real", 0))[:REAL]))
+    support, queries = (torch.cat([f, torch.ones(len(f), 1)], 1) for f in (network.embed(images), network.embed(real)))
+    strength = RIDGE * (support @ support.T).trace().detach()
+    loss = ((ridge_prediction(support, targets, queries.detach(), strength) - teacher.embed(real)) ** 2).mean()
+    loss.backward()
+    torch.optim.AdamW([{"params": [images], "lr": 0.1}, {"params": [targets], "lr": 0.05}], weight_decay=0).step()
+    for ours, theirs in ((made.images, images), (made.labels.tensors()["targets_repr"], targets)):
+        close = torch.isclose(ours, theirs.detach(), rtol=1e-3, atol=1e-3)  # type: ignore[arg-type]
+        assert close.float().mean() > 0.98  # float32, as above
+
+
+def test_cached_views_are_those_that_a_teacher_would_have_been_shown(train: Split, tmp_path: Path) -> None:
+    config = dataclasses.replace(KRR, augment=True, padding=1, cached_views=2)
+    space = fit("normalise", train)
+    with Run(tmp_path, seed=5) as run:
+        teacher = teacher_for(train, config, run)
+        images, answers = krr_st.TeacherBatches(train, space, teacher, config, run).draw(3)
+    torch.testing.assert_close(answers, teacher.embed(images), rtol=1e-4, atol=1e-5)
+    plain = space.forward(train.take(torch.randperm(30, generator=run.rng("real", 3))[:REAL]))
+    assert not torch.equal(images, plain)
+
+
+def test_first_images_are_pixels_only_where_the_authors_quirk_is_asked_for(train: Split, tmp_path: Path) -> None:
+    quirk = dataclasses.replace(KRR, steps=0, initial_space="pixels")
+    made, _ = run_method(krr_st, quirk, train.unlabelled(), tmp_path / "quirk")
+    ours, run = run_method(krr_st, dataclasses.replace(KRR, steps=0), train.unlabelled(), tmp_path / "ours")
+    pixels = train.take(torch.randperm(30, generator=run.rng("initial"))[: IPC * CLASSES])
+    assert torch.equal(made.images, pixels.float() / 255)  # type: ignore[arg-type]
+    assert torch.equal(ours.images, fit("normalise", train).forward(pixels))  # type: ignore[arg-type]
+    targets = [s.labels.tensors()["targets_repr"] for s in (made, ours)]
+    torch.testing.assert_close(*targets)  # the teacher always sees images in its own space
+
+
+def test_the_rates_of_images_and_targets_are_apart(train: Split, tmp_path: Path) -> None:
+    start, _ = run_method(krr_st, dataclasses.replace(KRR, steps=0), train.unlabelled(), tmp_path / "start")
+    fixed, _ = run_method(krr_st, dataclasses.replace(KRR, lr_targets=0.0), train.unlabelled(), tmp_path / "fixed")
+    assert torch.equal(fixed.labels.tensors()["targets_repr"], start.labels.tensors()["targets_repr"])
+    assert not torch.equal(fixed.images, start.images)  # type: ignore[arg-type]
