@@ -1,0 +1,115 @@
+"""The outer step of trajectory matching: SGD on what is learned, with guards against its known ways to fail.
+
+Three failures are reported by users of the published codes: the loss becomes NaN, one bad segment throws the images
+off, and the learned step size explodes or turns negative. The guards leave an ordinary run as it is; how often they
+acted is in `report`, which methods put into the provenance of the set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from condense.errors import Diverged
+from condense.run import Run
+
+PATIENCE = 100  # rejected steps in a row after which no recovery is to be expected
+LARGEST_CHANGE = 2.0  # of the step size in one update, either way; ordinary ones change it by parts of a per cent
+
+
+class Descent:
+    """SGD with momentum on images (M, C, H, W), the student's step size () and, where they are learned, label logits.
+
+    A step whose loss or gradient is not finite, or whose loss lies above `threshold` (DATM), is rejected: nothing
+    moves, momentum included. The step size stays positive: an update may at most halve or double it.
+
+    Args:
+        images, step_size, labels: what the losses given to `step` depend on; labels are (M, K) logits, or None when
+            they are not learned.
+        threshold: None accepts every finite loss.
+    """
+
+    def __init__(
+        self,
+        images: Tensor,
+        step_size: Tensor,
+        *,
+        lr_images: float,
+        lr_step_size: float,
+        momentum: float,
+        threshold: float | None = None,
+        labels: Tensor | None = None,
+        lr_labels: float = 0.0,
+        momentum_labels: float = 0.0,
+    ):
+        self.step_size = step_size.requires_grad_()
+        self.threshold = threshold
+        groups: list[dict[str, Any]] = [
+            {"params": [images.requires_grad_()], "lr": lr_images, "momentum": momentum},
+            {"params": [step_size], "lr": lr_step_size, "momentum": momentum},
+        ]
+        if labels is not None:
+            groups.append({"params": [labels.requires_grad_()], "lr": lr_labels, "momentum": momentum_labels})
+        self._sgd = torch.optim.SGD(groups)
+        self._learned: list[Tensor] = [part for group in groups for part in group["params"]]
+        self._counts = {"accepted": 0, "rejected": 0, "rejected in a row": 0, "limited": 0}
+
+    def step(self, loss: Tensor, run: Run) -> None:
+        """Moves everything down the gradient of the loss, which it computes, and logs.
+
+        After `PATIENCE` rejections in a row the phase is stopped, with the reason.
+
+        Raises:
+            Diverged: when they are the first ones, so that nothing was ever learned.
+        """
+        self._sgd.zero_grad()
+        if self._acceptable(loss) and self._finite_gradients(loss):
+            self._descend()
+            self._counts["accepted"] += 1
+            self._counts["rejected in a row"] = 0
+            run.log(loss=loss.detach())
+        else:
+            self._counts["rejected"] += 1
+            self._counts["rejected in a row"] += 1
+            self._give_up(loss.item(), run)
+        run.log(step_size=self.step_size.detach(), rejected=self._counts["rejected"])
+
+    def report(self) -> dict[str, int]:
+        """How often a guard acted: steps rejected, and updates of the step size that were limited."""
+        return {"rejected_steps": self._counts["rejected"], "limited_step_sizes": self._counts["limited"]}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Momentum and counts; the tensors that are learned belong to the phase's state themselves."""
+        return {"sgd": self._sgd.state_dict(), "counts": dict(self._counts)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Takes back what `state_dict` gave."""
+        self._sgd.load_state_dict(state["sgd"])
+        self._counts.update(state["counts"])
+
+    def _acceptable(self, loss: Tensor) -> bool:
+        """A NaN fails the comparison as well."""
+        return bool(loss.isfinite() if self.threshold is None else loss <= self.threshold)
+
+    def _finite_gradients(self, loss: Tensor) -> bool:
+        loss.backward()
+        return bool(torch.stack([part.grad.isfinite().all() for part in self._learned if part.grad is not None]).all())
+
+    def _descend(self) -> None:
+        before = self.step_size.item()
+        self._sgd.step()
+        after = self.step_size.item()
+        with torch.no_grad():
+            self.step_size.clamp_(before / LARGEST_CHANGE, before * LARGEST_CHANGE)
+        self._counts["limited"] += self.step_size.item() != after
+
+    def _give_up(self, loss: float, run: Run) -> None:
+        if self._counts["rejected in a row"] < PATIENCE:
+            return
+        reason = f"{PATIENCE} steps in a row were rejected, the last with a loss of {loss:g}"
+        if self._counts["accepted"] == 0:
+            raise Diverged(f"{reason}, and none was accepted before; lower step_size, or raise threshold")
+        run.stop(reason)

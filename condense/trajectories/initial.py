@@ -1,0 +1,115 @@
+"""Synthetic images and soft labels to start from, chosen by trained experts.
+
+Letters: K classes, M synthetic images, n images of one class, E experts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from condense.clustering import cluster, nearest_to_centres
+from condense.data import Split
+from condense.experts import Experts
+from condense.preprocessing import Preprocessing
+
+Answer = Callable[[Tensor], Tensor]  # one trained expert: images (B, C, H, W) -> logits (B, K)
+
+_CHUNK = 256  # images that an expert looks at together
+_RESTARTS = 3  # seedings of k-means
+
+
+class Recognised(NamedTuple):
+    """Real images to start from, and for how many of them no expert knew the class."""
+
+    indices: Tensor  # (M,) rows of the training split, by class
+    strangers: int
+
+
+def answers(experts: Experts) -> list[Answer]:
+    """Every expert after its last epoch.  Parameters are read when it is asked."""
+
+    def of(number: int) -> Answer:
+        return lambda images: experts.network.call(experts.at(number, experts.epochs), images)
+
+    return [of(number) for number in range(len(experts))]
+
+
+@torch.no_grad()
+def logits_of(answer: Answer, images: Tensor) -> Tensor:
+    """Logits (M, K) of images (M, C, H, W), a few at a time."""
+    return torch.cat([answer(part) for part in images.split(_CHUNK)])
+
+
+@torch.no_grad()
+def correctly_classified(
+    train: Split, space: Preprocessing, counts: Sequence[int], experts: Sequence[Answer], generator: torch.Generator
+) -> Recognised:
+    """Random real images that an expert classifies correctly: counts[k] of class k (DATM).
+
+    The first expert chooses; where it recognises too few images of a class, the next one looks at the rest, and so on.
+    Where all of them together recognise too few, others of the class fill up.
+    """
+    chosen, strangers = [], 0
+    for label, count in enumerate(counts):
+        members = train.of_class(label)
+        rest = members[torch.randperm(len(members), generator=generator)]
+        kept = rest[:0]
+        for answer in experts:
+            if len(kept) == count:
+                break
+            right = _recognised(train, space, rest, label, count - len(kept), answer)
+            kept = torch.cat([kept, right])
+            rest = rest[~torch.isin(rest, right)]
+        strangers += count - len(kept)
+        chosen.append(torch.cat([kept, rest[: count - len(kept)]]))
+    return Recognised(torch.cat(chosen), strangers)
+
+
+def _recognised(train: Split, space: Preprocessing, rows: Tensor, label: int, wanted: int, answer: Answer) -> Tensor:
+    """The first `wanted` of `rows` that an expert takes for `label`."""
+    kept = rows[:0]
+    for part in rows.split(_CHUNK):
+        if len(kept) >= wanted:
+            break
+        kept = torch.cat([kept, part[answer(space.forward(train.take(part))).argmax(1).cpu() == label]])
+    return kept[:wanted]
+
+
+@torch.no_grad()
+def averaged_logits(images: Tensor, labels: Tensor, experts: Iterable[Answer]) -> Tensor:
+    """Mean logits of the experts that classify an image correctly (DATM).
+
+    images: (M, C, H, W).  labels: (M,).  Returns (M, K), whose largest entry is the label's. Where no expert is
+    right, the mean of all of them is taken, with the label's entry and the largest one exchanged.
+    """
+    every = right = votes = torch.zeros((), device=images.device)
+    number = 0
+    for answer in experts:
+        logits = logits_of(answer, images)
+        correct = (logits.argmax(1) == labels)[:, None].to(logits)  # (M, 1)
+        every, right, votes = every + logits, right + correct * logits, votes + correct
+        number += 1
+    mean = torch.where(votes > 0, right / votes.clamp_min(1), every / number)
+    rows, top = torch.arange(len(mean), device=mean.device), mean.argmax(1)
+    mean[rows, labels], mean[rows, top] = mean[rows, top], mean[rows, labels]
+    return mean
+
+
+@torch.no_grad()
+def representative(
+    train: Split, space: Preprocessing, counts: Sequence[int], answer: Answer, generator: torch.Generator
+) -> Tensor:
+    """For each class the real images nearest to the counts[k] k-means centres of an expert's logits (AST).
+
+    Returns rows of `train` (M,), by class.
+    """
+    chosen = []
+    for label, count in enumerate(counts):
+        members = train.of_class(label)
+        logits = torch.cat([answer(space.forward(train.take(part))).cpu() for part in members.split(_CHUNK)])  # (n, K)
+        chosen.append(members[nearest_to_centres(logits, cluster(logits, count, _RESTARTS, generator))])
+    return torch.cat(chosen)

@@ -1,0 +1,51 @@
+"""The student of an outer step: which synthetic images it sees in which step, and what is done to them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from condense.augment import Augmentation
+from condense.flat import FlatNetwork
+from condense.mirror import Expansion, mirrored
+from condense.trajectories.sampling import halved, minibatches
+from condense.unroll import InnerLoop
+
+
+@dataclass(frozen=True)
+class Student:
+    """N steps on minibatches, mirrored (FYI) and then augmented.
+
+    Attributes:
+        network: the architecture, the experts' own.
+        augment: drawn for each image, also for each mirror image.
+        expand: mirror images, or nothing; with them a step draws half as many images, so that it trains on as many.
+        steps: N.
+        batch: b, images in a step; None: all.
+    """
+
+    network: FlatNetwork
+    augment: Augmentation
+    expand: Expansion
+    steps: int
+    batch: int | None
+
+    def loop(
+        self, images: Tensor, generator: torch.Generator, *, momentum: float = 0.0, scale: float = 1.0
+    ) -> InnerLoop:
+        """The inner loop of one outer step.  images: (M, C, H, W).  Everything random is drawn here.
+
+        momentum, scale: as in `condense.unroll.InnerLoop`.
+        """
+        count, shape = len(images), images.shape[1:]
+        doubles = self.expand is mirrored
+        rows = minibatches(count, halved(self.batch, count) if doubles else self.batch, self.steps, generator)
+        draws = [self.augment.draw(len(batch) * (1 + doubles), shape, generator) for batch in rows]
+
+        def prepare(step: int, batch: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+            batch, targets = self.expand(batch, targets)
+            return self.augment.apply(batch, draws[step]), targets
+
+        return InnerLoop(self.network, rows, prepare, momentum, scale)
