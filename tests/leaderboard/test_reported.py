@@ -20,10 +20,11 @@ ENTRIES = [(file.source, row) for file in reported.read(COMMITTED) for row in fi
 
 
 def test_the_committed_numbers_are_there() -> None:
-    assert {source.short for source, _ in ENTRIES} == {"PAD", "AutoPalette", "CIM", "DC-BENCH", "FYI"}
+    assert {source.short for source, _ in ENTRIES} == {"PAD", "AutoPalette", "CIM", "DC-BENCH", "FYI", "FRePo users"}
     known = {(s.short, row.method, row.dataset): row.percent for s, row in ENTRIES}
     assert known["PAD", "dm", "cifar10"]["ipc-10"] == (48.9, 0.6)
     assert known["CIM", "datadam", "cifar10"]["ipc-10"] == (54.2, 0.8)
+    assert known["DC-BENCH", "kip", "cifar10"]["ipc-10"] == (47.23, None)
     assert known["FYI", "ftd", "cifar100"]["ipc-1"] == (28.7, 0.7)  # the last of its rows, with mirror images
 
 
