@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import nn
 
@@ -20,9 +18,8 @@ def choose_engine(recipe: ExpertRecipe, network: nn.Module, train: Split, device
     """The engine that was measured to be the fastest for a usual number of expert epochs.
 
     On a CPU: one expert at a time (batching over networks was measured to be slower there), compiled where that is
-    repaid. Elsewhere one at a time, uncompiled; `Engine("batched")` may be asked for.
+    repaid; a step with two gradients or with the input penalty repays it sooner, which is not counted. Elsewhere one at
+    a time, uncompiled; `Engine("batched")` may be asked for.
     """
     usual = Recipe(epochs=_USUAL_EPOCHS, batch=recipe.batch, lr=recipe.lr)
-    chosen = choose(usual, network, len(train), device, shape=train.shape)
-    # The input penalty is differentiated twice, which the compiler cannot do.
-    return replace(chosen, compile=False, channels_last=False) if recipe.gradient_penalty else chosen
+    return choose(usual, network, len(train), device, shape=train.shape)

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO
 
 import pytest
 import torch
@@ -189,3 +190,29 @@ def test_a_copied_file_has_the_same_bytes(tmp_path: Path) -> None:
     files.write_bytes(tmp_path / "a", b"content")
     files.copy_file(tmp_path / "a", tmp_path / "new" / "b")
     assert files.sha256(tmp_path / "a") == files.sha256(tmp_path / "new" / "b")
+
+
+def test_appended_bytes_follow_what_is_there(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "log"
+    files.append(path, [b"one", memoryview(b"two")])
+    files.append(path, [b"three"])
+    assert path.read_bytes() == b"onetwothree"
+    files.cut(path, 6)
+    assert path.read_bytes() == b"onetwo"
+    assert os.listdir(path.parent) == ["log"]
+
+
+def test_an_append_that_fails_leaves_what_was_there_in_front(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "log"
+    files.append(path, [b"one"])
+    write = files.write
+
+    def full(handle: IO[bytes], data: bytes) -> None:
+        if data == b"three":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(handle, data)
+
+    monkeypatch.setattr(files, "write", full)
+    with pytest.raises(OSError, match="No space left"):
+        files.append(path, [b"two", b"three"])
+    assert path.read_bytes() == b"onetwo"
