@@ -29,7 +29,7 @@ def why_not(offers: Offers, needs: Needs) -> str | None:
 
 def _advice(offers: Offers) -> str:
     if offers.labels == {"representation"}:
-        return "judge it under a protocol whose teacher labels every set, or by probing the representation"
+        return "use `condense transfer SET --targets DATASET`, or a protocol whose teacher labels every set"
     return "judge it under its own paper's protocol, or one whose teacher labels every set"
 
 

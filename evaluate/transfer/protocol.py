@@ -43,6 +43,18 @@ class Stage(_Part):
         return fitted(self.recipe, samples, self.max_updates, flips)
 
 
+class FineTuning(_Part):
+    """The training on the target: a recipe, and the optimiser steps that it should make."""
+
+    recipe: dict[str, Any]  # condense.training.Recipe but for the epochs
+    updates: int = Field(ge=1)
+
+    def recipe_for(self, samples: int, *, flips: bool) -> Recipe:
+        """As many whole passes over so many images as come nearest to `updates`, at least one."""
+        one_pass = fitted({**self.recipe, "epochs": 1}, samples, None, flips)
+        return one_pass.replace(epochs=max(1, round(self.updates / one_pass.steps_per_epoch(samples))))
+
+
 class Pretraining(_Part):
     """How a network is trained on a set, by the richest targets that the set offers."""
 
@@ -73,7 +85,7 @@ class TransferProtocol(_Part):
     tier: str  # "full", or what the numbers may be compared with
     pretrain: Pretraining
     self_supervised: dict[str, Any]  # condense.self_supervised.BarlowTwins but for the network: the full-set reference
-    fine_tune: Stage | None = None
+    fine_tune: FineTuning | None = None
     probe: bool = False  # whether a closed-form linear probe is a use
     shares: tuple[float, ...]
     seeds: int = Field(ge=1)

@@ -81,7 +81,7 @@ def test_hard_protocols_harden_soft_labels_and_ignore_a_learned_rate(synthetic, 
 def test_a_set_without_what_is_needed_gets_a_reason(synthetic, softened, dataset, make_protocol):
     targets = dataclasses.replace(synthetic, labels=Representations(torch.ones(12, 5)))
     for judged, needs, reason in (
-        (targets, {"labels": "hard"}, "a class per image, the set has representation targets; .*probing"),
+        (targets, {"labels": "hard"}, "a class per image, the set has representation targets; use `condense transfer SET --targets"),
         (synthetic, {"labels": "soft"}, "soft labels, the set has a class per image"),
         (synthetic, {"labels": "replay"}, "stored labels for every epoch"),
         (softened, {"labels": "soft", "views": "set"}, "crops, flips and mixes"),

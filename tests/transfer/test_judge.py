@@ -1,0 +1,211 @@
+"""The transfer judge: blind to the method, paired, resumable, and told when something cannot be done."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from condense import distilled
+from condense.data import Dataset
+from condense.distilled import DistilledSet, HardLabels, SoftLabels
+from condense.errors import BadInput, Diverged
+from condense.evaluate.records import Cell
+from condense.evaluate.transfer import starts, uses
+from condense.evaluate.transfer.judge import transfer
+from condense.evaluate.transfer.protocol import Setting, TransferProtocol
+from condense.evaluate.transfer.records import Place
+from condense.evaluate.transfer.starts import FromSet, Scratch, SelfSupervised, fresh
+from condense.evaluate.transfer.uses import Use
+from condense.preprocessing import normalise
+from condense.probing import ridge_probe
+from condense.run import Run
+
+NETWORK = "convnet-d1:norm=batch,width=4"
+
+
+def measured(start: Any, source: Dataset, targets: list[Dataset], protocol: TransferProtocol, run: Run, **more: Any):
+    """{(place, seed): cell}"""
+    cells = transfer(start, source.shape, targets, protocol, run, **more)
+    return {(place, seed): cell for place, cell in cells for seed in (cell.seeds or (None,))}
+
+
+def accuracies(*arguments: Any, **more: Any) -> dict[tuple[Place, int], float]:
+    return {key: cell.accuracy[0] for key, cell in measured(*arguments, **more).items()}
+
+
+def test_every_target_network_setting_and_seed_is_measured_once(
+    represented, source, targets, make_protocol, run
+) -> None:
+    start = FromSet(represented.training_view(), make_protocol(), False)
+    found = measured(start, source, targets, make_protocol(), run)
+    settings = ["fine-tune@0.25", "fine-tune@1", "probe@0.25", "probe@1"]
+    assert set(found) == {
+        (Place(target, NETWORK, setting), seed) for target in ("near", "far") for setting in settings for seed in (0, 1)
+    }
+    assert all(cell.status == "ok" and len(cell.seconds) == 1 and cell.engine for cell in found.values())
+    assert found[Place("near", NETWORK, "probe@1"), 0].engine.startswith("closed form")
+
+
+def test_the_accuracy_does_not_depend_on_what_made_the_set(
+    represented: DistilledSet, source, targets, make_protocol, tmp_path: Path
+) -> None:
+    made_by = {"method": "krr_st", "title": "KRR-ST", "config": {"steps": 7}, "seed": 0}
+    scrambled = {"method": "zz", "title": "?", "preset": None, "config": {"steps": -1}, "seed": 77}
+    found = []
+    for index, provenance in enumerate((made_by, scrambled)):
+        folder = tmp_path / f"set-{index}"
+        distilled.save(dataclasses.replace(represented, provenance=provenance), folder)
+        start = FromSet(distilled.load(folder).training_view(), make_protocol(), False)
+        # Caches of their own, so that the second does not find what the first computed.
+        with Run(tmp_path / f"run-{index}", seed=index, cache_dir=tmp_path / f"cache-{index}") as own:
+            found.append(accuracies(start, source, targets, make_protocol(), own))
+    assert found[0] == found[1]
+
+
+def test_repeating_gives_the_same_bits_and_another_target_trains_nothing_again(
+    represented, source, targets, make_protocol, run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = FromSet(represented.training_view(), make_protocol(), False)
+    both = accuracies(start, source, targets, make_protocol(), run)
+    monkeypatch.setattr(starts, "train", lambda *_, **__: pytest.fail("pre-trained a second time"))
+    again = accuracies(start, source, targets[1:], make_protocol(), run)
+    assert again == {key: value for key, value in both.items() if key[0].target == "far"}
+
+
+def test_what_is_done_is_left_out(represented, source, targets, make_protocol, run) -> None:
+    start = FromSet(represented.training_view(), make_protocol(), False)
+    everything = measured(start, source, targets, make_protocol(), run)
+    missing = (Place("far", NETWORK, "probe@1"), 1)
+    left = measured(start, source, targets, make_protocol(), run, done=set(everything) - {missing})
+    assert set(left) == {missing}
+    assert left[missing].accuracy == everything[missing].accuracy
+
+
+def test_an_interrupted_pre_training_ends_in_the_same_bits(
+    represented, source, targets, make_protocol, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    protocol = make_protocol(seeds=1)
+    start = FromSet(represented.training_view(), protocol, False)
+
+    def judged(folder: str) -> dict[tuple[Place, int], float]:
+        with Run(tmp_path / folder, seed=0, cache_dir=tmp_path / f"{folder}-cache", checkpoint_seconds=0.0) as own:
+            return accuracies(start, source, targets, protocol, own)
+
+    unbroken = judged("unbroken")
+    whole = starts.train
+
+    def breaks(*arguments: Any, **more: Any) -> None:
+        def interrupt(epoch: int, step: int, loss: torch.Tensor) -> None:
+            if epoch == 3:
+                raise KeyboardInterrupt
+
+        whole(*arguments, **more, on_step=interrupt)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(starts, "train", breaks)
+        judged("broken")
+    assert judged("broken") == unbroken
+
+
+def test_starts_of_a_seed_share_their_first_weights_and_the_new_classifier(
+    represented, source, targets, make_protocol, run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    protocol = make_protocol(seeds=1, probe=False, shares=[1.0])
+    heads, bodies = [], []
+    untrained = lambda network, *_, **__: heads.append(network.classifier.weight.clone())  # noqa: E731
+    monkeypatch.setattr(uses, "train", untrained)
+    monkeypatch.setattr(starts, "train", lambda network, *_, **__: bodies.append(network.blocks[0].conv.weight.clone()))
+    for start in (Scratch(), FromSet(represented.training_view(), protocol, False)):
+        measured(start, source, targets[:1], protocol, run)
+    assert torch.equal(heads[0], heads[1])
+    assert heads[0].shape[0] == 4
+    assert torch.equal(bodies[0], fresh(NETWORK, source.shape, 0).blocks[0].conv.weight)
+
+
+def test_using_a_start_leaves_it_as_it_was(targets, make_protocol) -> None:
+    network = fresh(NETWORK, (1, 8, 8), 0)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    use = Use(network, NETWORK, 0, targets[0], normalise((0.4,), (0.2,)), make_protocol())
+    use.outcome(Setting("fine-tune", 1.0))
+    use.outcome(Setting("probe", 1.0))
+    assert all(torch.equal(network.state_dict()[name], value) for name, value in before.items())
+
+
+def test_the_probe_is_the_ridge_of_the_features_of_the_labelled_rows(targets, make_protocol) -> None:
+    space, target = normalise((0.4,), (0.2,)), targets[0]
+    network = fresh(NETWORK, (1, 8, 8), 0)
+    outcome = Use(network, NETWORK, 0, target, space, make_protocol()).outcome(Setting("probe", 1.0))
+    with torch.no_grad():
+        rows = [network.eval().embed(space.forward(s.take(range(len(s))))) for s in (target.train, target.test)]
+    assert outcome.accuracy == ridge_probe(rows[0], target.train.labels, 4).accuracy(rows[1], target.test.labels)
+
+
+def test_each_kind_of_label_has_its_own_pre_training(represented, source, targets, make_protocol, run) -> None:
+    hard = HardLabels(torch.arange(6) % 3, 3)
+    soft = SoftLabels(torch.full((6, 3), 0.2).scatter(1, hard.values[:, None], 0.6))
+    asked = []
+    for labels, expected in ((represented.labels, "representation"), (soft, "soft"), (hard, "hard")):
+        view = dataclasses.replace(represented, labels=labels).training_view()
+        start = FromSet(view, make_protocol(), False)
+        assert start._kind == expected
+        asked.append(accuracies(start, source, targets, make_protocol(seeds=1), run))
+    assert asked[0] != asked[1]
+
+
+def test_self_supervision_trains_the_judged_network_on_all_images_without_labels(
+    source, targets, make_protocol, run
+) -> None:
+    protocol = make_protocol(seeds=1)
+    body = SelfSupervised(source.train.unlabelled(), protocol).body(NETWORK, source.shape, 0, run)
+    assert not torch.equal(body.blocks[0].conv.weight, fresh(NETWORK, source.shape, 0).blocks[0].conv.weight)
+    again = SelfSupervised(source.train, protocol).body(NETWORK, source.shape, 0, run)
+    assert torch.equal(body.blocks[0].conv.weight, again.blocks[0].conv.weight)
+    assert len(accuracies(SelfSupervised(source.train, protocol), source, targets, protocol, run)) == 8
+
+
+def statuses(cells: dict[Any, Cell]) -> set[str]:
+    return {cell.status for cell in cells.values()}
+
+
+def test_a_diverging_start_fails_its_seed_and_says_when(
+    represented, source, targets, make_protocol, run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def diverges(*_: Any, **__: Any) -> None:
+        raise Diverged("the loss is nan")
+
+    start = FromSet(represented.training_view(), make_protocol(), False)
+    monkeypatch.setattr(starts, "train", diverges)
+    cells = [cell for _, cell in transfer(start, source.shape, targets, make_protocol(), run)]
+    assert {cell.status for cell in cells} == {"failed"}
+    assert cells[0].failures == {"0": "before the target, the loss is nan"}
+    monkeypatch.setattr(uses, "train", diverges)
+    found = list(transfer(Scratch(), source.shape, targets, make_protocol(), run))
+    assert {cell.status for place, cell in found if place.setting.startswith("fine-tune")} == {"failed"}
+    assert {cell.status for place, cell in found if place.setting.startswith("probe")} == {"ok"}
+
+
+def test_labels_that_cannot_be_trained_on_give_a_reason(represented, source, targets, make_protocol, run) -> None:
+    view = represented.training_view()
+    view = dataclasses.replace(view, offers=dataclasses.replace(view.offers, labels=frozenset({"replay"})))
+    found = list(transfer(FromSet(view, make_protocol(), False), source.shape, targets, make_protocol(), run))
+    assert {cell.status for _, cell in found} == {"n/a"}
+    assert found[0][1].reason == "the protocol trains on representations, soft or hard labels; the set has replay"
+
+
+def test_a_network_that_cannot_take_the_images_is_not_applicable(source, targets, make_protocol, run) -> None:
+    found = list(transfer(Scratch(), source.shape, targets, make_protocol(), run, networks=["convnet-d6", NETWORK]))
+    assert {(place.network, cell.status) for place, cell in found} == {("convnet-d6", "n/a"), (NETWORK, "ok")}
+
+
+def test_impossible_requests_are_refused_before_anything_is_trained(source, targets, make_protocol, run) -> None:
+    other = dataclasses.replace(targets[0], shape=(3, 8, 8))
+    with pytest.raises(BadInput, match=r"near has images of \(3, 8, 8\)"):
+        transfer(Scratch(), source.shape, [other], make_protocol(), run)
+    with pytest.raises(BadInput, match="at least one target"):
+        transfer(Scratch(), source.shape, [], make_protocol(), run)
+    with pytest.raises(BadInput, match="convnet"):
+        transfer(Scratch(), source.shape, targets, make_protocol(), run, networks=["convnt"])
