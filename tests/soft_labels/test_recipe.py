@@ -1,0 +1,95 @@
+"""Label recipes: data that says how any set is labelled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from label_cases import COUNT
+
+from condense.data import Split
+from condense.distilled.labels import (
+    Codec,
+    Committee,
+    CommitteeLabels,
+    HardLabels,
+    QuantisedLabels,
+    RegionLabels,
+    SoftLabels,
+)
+from condense.distilled.views import PlainView
+from condense.errors import BadInput, UnknownName
+from condense.preprocessing import Preprocessing
+from condense.run import Run
+from condense.soft_labels import LabelRecipe, fixed, label
+
+CLASSES = torch.arange(COUNT) // 3
+TINY = {"teachers": "mlp:width=4 + convnet-d1:norm=batch,width=4", "training": "tiny-images", "training_epochs": 1}
+
+
+def test_fixed_labels_are_the_committees_logits(view: PlainView, wise: Callable[..., Committee]) -> None:
+    asked = wise().logits_for(view.gather(torch.arange(COUNT)))
+    labels = fixed(view, wise())
+    assert isinstance(labels, SoftLabels)
+    assert (labels.form, labels.temperature, labels.values.dtype) == ("logits", 1.0, torch.float16)
+    torch.testing.assert_close(labels.values, asked.half())
+    quantised = fixed(view, wise(), codec=Codec("smoothed", 2))
+    assert isinstance(quantised, QuantisedLabels)
+    assert (quantised.form, quantised.temperature) == ("probabilities", 2.0)
+
+
+def test_a_ground_truth_is_mixed_into_fixed_labels(view: PlainView, wise: Callable[..., Committee]) -> None:
+    labels = fixed(view, wise(), classes=CLASSES, ground_truth=0.25)
+    asked = wise().targets_for(view.gather(torch.arange(COUNT)))
+    expected = 0.75 * asked + 0.25 * torch.nn.functional.one_hot(CLASSES, 3)
+    torch.testing.assert_close(labels.view(0, 0, torch.arange(COUNT)).target, expected, rtol=2e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind"),
+    [
+        ({"kind": "hard"}, HardLabels),
+        ({"kind": "teacher", **TINY}, CommitteeLabels),
+        ({"kind": "fixed", **TINY}, SoftLabels),
+        ({"kind": "fixed", "codec": "renormalised", "k": 2, **TINY}, QuantisedLabels),
+        ({"kind": "regions", "epochs": 1, "batch": 4, **TINY}, RegionLabels),
+    ],
+)
+def test_a_recipe_labels_any_images(
+    fields: dict[str, object],
+    kind: type,
+    view: PlainView,
+    train: Split,
+    space: Preprocessing,
+    open_run: Callable[..., Run],
+) -> None:
+    recipe = LabelRecipe.from_spec(fields)
+    labels = label(recipe, view, CLASSES, train, space, open_run())
+    assert isinstance(labels, kind)
+    assert "hard" in labels.offers
+    assert LabelRecipe.from_spec(recipe.spec()) == recipe
+
+
+def test_a_recipe_says_what_differs_from_the_defaults() -> None:
+    assert LabelRecipe("fixed", "a", weights=(1.0, 2.0)).spec() == {
+        "kind": "fixed",
+        "teachers": "a",
+        "weights": [1.0, 2.0],
+    }
+
+
+def test_a_recipe_that_is_none_is_refused() -> None:
+    with pytest.raises(UnknownName, match="did you mean regions"):
+        LabelRecipe("region", "a")  # type: ignore[arg-type]
+    with pytest.raises(BadInput, match="need teachers"):
+        LabelRecipe("fixed")
+    with pytest.raises(UnknownName, match="did you mean temperature"):
+        LabelRecipe.from_spec({"kind": "hard", "temprature": 3})
+    with pytest.raises(BadInput, match=r"epochs.*got 'many'"):
+        LabelRecipe.from_spec({"kind": "hard", "epochs": "many"})
+
+
+def test_hard_labels_need_classes(view: PlainView, train: Split, space: Preprocessing, open_run: Callable) -> None:
+    with pytest.raises(BadInput, match="no class per image"):
+        label(LabelRecipe("hard"), view, None, train, space, open_run())
