@@ -1,0 +1,217 @@
+"""Transfer records only grow, are checked on the way in, and become tables by pure functions."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from condense import files
+from condense.errors import BadInput, DamagedFile
+from condense.evaluate import leaderboard
+from condense.evaluate.leaderboard import transfers
+from condense.evaluate.records import Cell
+from condense.evaluate.transfer import records, tables
+from condense.evaluate.transfer.records import Place, TransferRecord
+from condense.evaluate.verify import verify_record
+
+TEACHER = {"teacher": "barlow-twins", "teacher_epochs": 20}
+TINY_DIGEST = "d" * 64
+
+
+def made(
+    method: str = "krr_st",
+    accuracy: Mapping[str, Sequence[float] | Cell] | None = None,
+    *,
+    seed: int = 0,
+    config: Mapping[str, Any] | None = None,
+    preset: str | None = "cpu",
+    fingerprint: str = "t" * 8,
+) -> TransferRecord:
+    """A record of one target and network; `accuracy` gives the seeds 0, 1, ... of each setting."""
+    reference = method in ("scratch", "self-supervised")
+    cells = {}
+    for setting, found in (accuracy or {"probe@1": [0.5, 0.6]}).items():
+        cell = found if isinstance(found, Cell) else Cell(status="ok", seeds=range(len(found)), accuracy=found)
+        cells[f"near/mlp/{setting}"] = cell
+    plain = {
+        "schema": 1,
+        "judge": 1,
+        "protocol": {
+            "name": "transfer-quick", "version": 1, "digest": TINY_DIGEST, "track": "transfer", "tier": "quick: small",
+        },
+        "source": {"name": "digits[0-4]", "fingerprint": "s" * 8},
+        "start": method if reference else "set",
+        "budget": None if reference else {"ipc": 10},
+        "set": None if reference else {
+            "id": hashlib.sha256(repr((method, seed, config, preset)).encode()).hexdigest(), "method": method,
+            "title": method.upper(), "kind": "synthetic", "preset": preset, "config": dict(config or TEACHER),
+            "seed": seed, "trained_on": "train", "preprocessing": "normalise", "labels": "representation", "count": 50,
+            "bytes": {"images": 1, "labels": 1, "extras": 0, "preprocessing": 0},
+        },
+        "targets": {"near": fingerprint},
+        "cells": {name: cell.model_dump() for name, cell in cells.items()},
+        "command": "condense transfer",
+        "code": {"version": "0.1.0"},
+        "volatile": {
+            "date": "2026-01-01T00:00:00+00:00", "host": {},
+            "cells": {name: {"seconds": [1.0] * len(cell.seeds)} for name, cell in cells.items() if cell.seeds},
+        },
+    }  # fmt: skip
+    return TransferRecord.model_validate(plain)
+
+
+def test_a_record_grows_by_settings_and_seeds_and_keeps_its_numbers(tmp_path: Path) -> None:
+    path, _ = records.merge(tmp_path, made(accuracy={"probe@1": [0.5]}))
+    assert path == tmp_path / "transfers/transfer-quick-1/digits_0-4/ipc-10" / path.name
+    records.merge(tmp_path, made(accuracy={"probe@1": [0.9, 0.7], "fine-tune@1": [0.4]}))
+    found = records.read(path)
+    assert found.cells["near/mlp/probe@1"].accuracy == (0.5, 0.7)
+    assert found.done() == {("near/mlp/probe@1", 0), ("near/mlp/probe@1", 1), ("near/mlp/fine-tune@1", 0)}
+    before = path.read_bytes()
+    records.merge(tmp_path, made(accuracy={"probe@1": [0.1]}))
+    assert path.read_bytes() == before
+
+
+def test_references_have_a_place_of_their_own(tmp_path: Path) -> None:
+    path, _ = records.merge(tmp_path, made("scratch"))
+    assert path == tmp_path / "transfers/transfer-quick-1/digits_0-4/scratch.json"
+    assert records.read_all(tmp_path) == [records.read(path)]
+
+
+def test_another_judge_set_or_target_is_refused(tmp_path: Path) -> None:
+    records.merge(tmp_path, made("scratch"))
+    with pytest.raises(BadInput, match="other data called near"):
+        records.merge(tmp_path, made("scratch", fingerprint="u" * 8))
+    with pytest.raises(BadInput, match="another judge"):
+        records.merge(tmp_path, made("scratch").model_copy(update={"judge": 2}))
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"set": None}, "a set and its budget"),
+        ({"targets": {}}, "fingerprint is not among"),
+        ({"cells": {"near/probe@1": {"status": "ok", "seeds": [0], "accuracy": [0.5]}}}, "target/network/setting"),
+    ],
+)
+def test_a_record_that_contradicts_itself_is_damaged(tmp_path: Path, change: dict[str, Any], told: str) -> None:
+    path, record = records.merge(tmp_path, made())
+    files.write_json(path, record.model_dump(mode="json", by_alias=True) | change)
+    with pytest.raises(DamagedFile, match=told):
+        records.read(path)
+
+
+def test_a_name_of_a_cell_says_its_place() -> None:
+    place = Place("digits+rgb@32", "convnet-d3:norm=batch,width=32", "fine-tune@0.01")
+    assert records.place_of(records.name_of(place)) == place
+
+
+def test_verification_finds_a_moved_record_and_another_protocol(tmp_path: Path) -> None:
+    path, _ = records.merge(tmp_path, made())
+    assert [problem for problem in verify_record(path) if "digest" in problem]
+    moved = tmp_path / "transfers" / "elsewhere.json"
+    path.rename(moved)
+    assert any("wrong place" in problem for problem in verify_record(moved))
+
+
+# The methods' seeds share the evaluation seeds 0 and 1 with the references.
+SCRATCH = made("scratch", {"probe@1": [0.50, 0.60], "fine-tune@1": [0.3, 0.3]})
+RANDOM = [
+    made("random_teacher", {"probe@1": found}, seed=seed) for seed, found in enumerate(([0.55, 0.65], [0.5, 0.7]))
+]
+KRR = [made("krr_st", {"probe@1": found}, seed=seed) for seed, found in enumerate(([0.60, 0.71], [0.56, 0.75]))]
+
+
+def one_table(*found: TransferRecord) -> tables.TransferTable:
+    (table,) = tables.tables(found)
+    return table
+
+
+def test_rows_are_references_then_baselines_then_methods() -> None:
+    table = one_table(*KRR, *RANDOM, made("kmeans_teacher"), SCRATCH)
+    assert [row.method for row in table.rows] == ["scratch", "random_teacher", "kmeans_teacher", "krr_st"]
+    assert table.columns == (("mlp", "fine-tune@1"), ("mlp", "probe@1"))
+    assert table.path == "transfer-quick-1/digits_0-4_to_near/ipc-10"
+
+
+def test_differences_are_paired_by_distillation_and_evaluation_seed() -> None:
+    table = one_table(*KRR, *RANDOM, SCRATCH)
+    scratch, random, krr = table.rows
+    gap = krr.difference(random, ("mlp", "probe@1"))
+    assert gap is not None
+    assert (gap.n, gap.mean) == (4, pytest.approx((0.05 + 0.06 + 0.06 + 0.05) / 4))
+    gap = krr.difference(scratch, ("mlp", "probe@1"))
+    assert gap is not None
+    assert (gap.n, gap.mean) == (4, pytest.approx((0.10 + 0.11 + 0.06 + 0.15) / 4))
+    assert krr.difference(scratch, ("mlp", "fine-tune@1")) is None
+
+
+def test_the_baseline_of_a_method_has_the_same_teacher() -> None:
+    other = made("random_teacher", config={"teacher": "barlow-twins", "teacher_epochs": 5}, preset="other")
+    table = one_table(*KRR, other, *RANDOM)
+    krr = table.rows[-1]
+    baseline = table.baseline(krr)
+    assert baseline is not None
+    assert baseline.config["teacher_epochs"] == 20
+    assert one_table(*KRR, other).baseline(krr) is None
+
+
+def test_a_failed_seed_shows_instead_of_the_mean_of_the_others() -> None:
+    failed = Cell(status="failed", seeds=(0,), accuracy=(0.9,), failures={"1": "diverged"}, reason="seed 1: diverged")
+    table = one_table(made("krr_st", {"probe@1": failed}), *RANDOM)
+    accuracy, *_ = transfers.grids(table)
+    cell = accuracy.rows[-1][-1]
+    assert (cell.text, accuracy.notes[cell.notes[0] - 1]) == ("failed", "failed: seed 1: diverged")
+
+
+def test_claims_say_where_a_method_beats_random_images_and_where_it_loses() -> None:
+    (claim,) = transfers.section(one_table(*KRR, *RANDOM)).claims
+    assert (
+        claim
+        == "KRR_ST against RANDOM_TEACHER: ahead outside the interval in 1 of 1 columns (probe, 100 %), behind in 0."
+    )
+    (claim,) = transfers.section(one_table(KRR[0])).claims
+    assert "the mandatory baseline" in claim
+    worse = made("krr_st", {"probe@1": [0.40, 0.51]})
+    (claim,) = transfers.section(one_table(worse, *RANDOM)).claims
+    assert "behind in 1 (probe, 100 %). This is one distillation seed" in claim
+
+
+def test_every_run_stands_in_the_csv() -> None:
+    rows = list(csv.DictReader(io.StringIO(transfers.csv_text(one_table(*KRR, SCRATCH)))))
+    assert len(rows) == 4 + 4
+    assert rows[-1]["accuracy"] == "0.750000"
+    assert {row["distillation seed"] for row in rows if row["method"] == "scratch"} == {""}
+
+
+def test_records_that_were_measured_differently_are_not_set_side_by_side() -> None:
+    with pytest.raises(BadInput, match="different judge"):
+        tables.tables([SCRATCH, made().model_copy(update={"judge": 2})])
+    with pytest.raises(BadInput, match="target near"):
+        tables.tables([SCRATCH, made(fingerprint="u" * 8)])
+
+
+def test_references_alone_make_no_table() -> None:
+    assert tables.tables([SCRATCH]) == []
+
+
+def test_the_leaderboard_has_a_section_for_transfer_and_checks_it(tmp_path: Path) -> None:
+    for record in (*KRR, *RANDOM, SCRATCH):
+        records.merge(tmp_path, record)
+    written = leaderboard.write(tmp_path)
+    home = tmp_path / "leaderboard"
+    path = home / "transfer-quick-1/digits_0-4_to_near/ipc-10"
+    assert {path.with_suffix(suffix) for suffix in (".md", ".csv", ".tex")} <= set(written)
+    assert "Against random images with teacher features" in path.with_suffix(".md").read_text()
+    assert "digits[0-4] to near" in (home / "index.html").read_text()
+    assert "## Transfer" in (home / "README.md").read_text()
+    assert "KRR_ST" in leaderboard.text(tmp_path, 120)
+    assert leaderboard.check(tmp_path) == []
+    path.with_suffix(".csv").write_text("edited")
+    assert str(path.with_suffix(".csv")) in leaderboard.check(tmp_path)[0]
