@@ -101,7 +101,9 @@ def _networks(data_dir: Path | None) -> list[Facts]:
 
 def _protocols(data_dir: Path | None) -> list[Facts]:
     from condense.evaluate import protocols
+    from condense.evaluate.transfer import protocol as transfers
 
+    every = [*map(protocols.load, protocols.names()), *map(transfers.load, transfers.names())]
     return [
         {
             "name": protocol.name,
@@ -113,7 +115,7 @@ def _protocols(data_dir: Path | None) -> list[Facts]:
             "title": protocol.title,
             "digest": protocol.digest,
         }
-        for protocol in map(protocols.load, protocols.names())
+        for protocol in every
     ]
 
 

@@ -27,7 +27,8 @@ _SPACES = {
 _LABELS = {
     "hard": "one class number per image (`labels_hard`)",
     "soft": "{form} over the classes for each image, temperature {temperature:g} (`labels_soft`)",
-    "representation": "a target vector of {n_classes} numbers for each image (`targets_repr`); no classes",
+    "representation": "a target vector of {n_classes} numbers for each image (`targets_repr`), no class: networks are "
+    "pre-trained by regression of these vectors and then used on other data (`condense transfer`)",
     "replayed": "replayed: {epochs} epochs of explicit draws and teacher answers ({form}) under `labels/`",
     "teacher": "computed while training by the network `{network}` under `labels/`",
     "committee": "computed while training by {networks} together, an average of {average}, under `labels/`",
@@ -90,7 +91,9 @@ def front_matter(distilled: DistilledSet, results: Sequence[Result] = ()) -> dic
     return {
         "license": dataset.get("licence", "unknown"),
         "pretty_name": _title(distilled),
-        "task_categories": ["image-classification"],
+        "task_categories": [
+            "image-feature-extraction" if distilled.labels.kind == "representation" else "image-classification"
+        ],
         "size_categories": [next((name for limit, name in _SIZES if len(distilled) < limit), "n>1M")],
         "annotations_creators": ["machine-generated"],
         "source_datasets": [dataset["name"]] if "name" in dataset else [],
