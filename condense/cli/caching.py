@@ -1,6 +1,6 @@
 """`condense cache`: what is kept between runs, and may always be removed, since it is made again when needed.
 
-Only the three folders below the cache that this project writes are looked into, so that a mistyped --cache-dir costs
+Only the four folders below the cache that this project writes are looked into, so that a mistyped --cache-dir costs
 nobody their files.
 """
 
@@ -26,12 +26,14 @@ def cache(arguments: argparse.Namespace) -> int:
 
 
 def _list(folder: Path) -> int:
+    from condense.experts import kept
     from condense.run import cache as built
 
     rows = [("data set", path.name, _size(path)) for path in _data(folder)]
     rows += [("whitening", path.name, _size(path)) for path in _matrices(folder)]
     for entry in built.entries(folder):
         rows.append((str(entry.key.get("kind", "built")), entry.folder.name[:16], entry.nbytes))
+    rows += [("experts", path.name[:16], _size(path)) for path in kept.entries(folder)]
     tables.show(("kind", "name", "size"), [(kind, name, _readable(size)) for kind, name, size in rows])
     print(f"{folder}: {_readable(sum(size for _, _, size in rows))} in {len(rows)} entries", file=sys.stderr)
     return 0
@@ -39,6 +41,7 @@ def _list(folder: Path) -> int:
 
 def _verify(folder: Path) -> int:
     from condense.data import cache as data
+    from condense.experts import kept
     from condense.run import cache as built
 
     problems = [problem for path in _data(folder) for problem in data.verify(path)]
@@ -47,7 +50,7 @@ def _verify(folder: Path) -> int:
             files.read_tensors(path)
         except DamagedFile as error:
             problems.append(str(error))
-    problems += built.verify(folder)
+    problems += built.verify(folder) + kept.verify(folder)
     for problem in problems:
         print(problem)
     if not problems:
@@ -56,9 +59,10 @@ def _verify(folder: Path) -> int:
 
 
 def _clear(folder: Path) -> int:
+    from condense.experts import kept
     from condense.run import cache as built
 
-    freed = built.clear(folder)
+    freed = built.clear(folder) + kept.clear(folder)
     for path in [*_data(folder), *_matrices(folder)]:
         freed += _size(path)
         files.discard(path)

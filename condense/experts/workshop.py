@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from condense import files, machine, networks
-from condense.data import Split, cache
+from condense.data import Split
 from condense.errors import BadInput, Diverged
+from condense.experts import kept
 from condense.experts.engines import choose_engine
 from condense.experts.recipe import ExpertRecipe
 from condense.experts.trainer import Pixels, Stream, Trainer
@@ -59,7 +60,7 @@ class Workshop:
             "engine": {**machine.engine(str(run.device)), "training": str(self.engine)},
             "store": store,
         }
-        self.folder = cache.root(run.cache_dir) / "experts" / digest(self._facts)[:32]
+        self.folder = kept.root(run.cache_dir) / digest(self._facts)[:32]
         self._steps = -(-len(train) // recipe.batch)  # of an epoch
         self._pixels: Pixels | None = None
 
