@@ -48,7 +48,7 @@ ABOUT = Method(
 
 @dataclass(frozen=True)
 class Config:
-    observer: str = "torchvision:resnet18@IMAGENET1K_V1"  # phi_theta*, scores patches and labels images
+    observer: str = "resnet18:norm=batch"  # phi_theta*, scores patches and labels images
     training: str = "sre2l-cifar"  # how an observer without given weights is trained: a recipe of condense.teachers
     training_epochs: int = 200  # of that training
     factor: int = 2  # sqrt(N), patches along each side of an image
@@ -61,17 +61,17 @@ class Config:
 
 
 PRESETS = {
-    "cifar": Preset(
-        Config(observer="resnet18:norm=batch", factor=1), "authors' scripts for CIFAR-10 and CIFAR-100, ResNet-18"
-    ),
+    "cifar": Preset(Config(factor=1), "authors' scripts for CIFAR-10 and CIFAR-100, ResNet-18"),
     "cifar-conv3": Preset(
         Config(observer="convnet-d3:norm=batch", factor=1), "authors' scripts for CIFAR-10 and CIFAR-100, Conv-3"
     ),
     "tiny-imagenet": Preset(
-        Config(observer="resnet18:norm=batch", training="sre2l-tiny", training_epochs=50, factor=1),
+        Config(training="sre2l-tiny", training_epochs=50, factor=1),
         "authors' scripts for Tiny-ImageNet, ResNet-18",
     ),
-    "imagenet-1k": Preset(Config(), "authors' scripts for ImageNet-1K, ResNet-18"),
+    "imagenet-1k": Preset(
+        Config(observer="torchvision:resnet18@IMAGENET1K_V1"), "authors' scripts for ImageNet-1K, ResNet-18"
+    ),
     "cpu": Preset(
         Config(
             observer="convnet:norm=batch,width=16",
@@ -82,8 +82,8 @@ PRESETS = {
             min_scale=0.5,
         ),
         "two cores, digits",
-        distill_seconds=8.0,
-        judge_seconds=3.0,
+        distill_seconds=5.0,
+        judge_seconds=4.0,
     ),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from condense.distilled import compensated as _compensated  # noqa: F401  # makes its expansion known
 from condense.distilled.container import Bytes, DistilledSet, Selection
 from condense.distilled.labels import (
     HardLabels,

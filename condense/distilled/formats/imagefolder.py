@@ -71,10 +71,10 @@ def _class_folders(request: Request) -> list[Path | None]:
     """The folder of each class in label order; None for a class that has none."""
     classes = request.dataset.train.classes
     if not request.source.is_dir():
-        raise BadInput(f"{request.source} is a file where a folder of class folders was expected")
+        raise BadInput(f"{request.source} is a file; give the folder that holds one folder for each class")
     found = {path.name: path for path in request.source.iterdir() if path.is_dir() and not path.name.startswith(".")}
     if not found:
-        raise BadInput(f"{request.source} holds no class folders")
+        raise BadInput(f"{request.source} holds no class folders; give the folder that holds one for each class")
     by_name = dict(zip(_folder_names(classes), range(len(classes)), strict=True))
     if found.keys() <= by_name.keys():
         return [found.get(name) for name in by_name]

@@ -72,7 +72,9 @@ def _load(path: Path) -> dict[str, np.ndarray]:
         with path.open("rb") as handle, np.load(handle, allow_pickle=False) as archive:
             return dict(archive)
     except (ValueError, TypeError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise DamagedFile(path, f"cannot be read as an .npz file without pickle: {error}") from error
+        # NumPy takes whatever it does not know for a pickle, and then advises to load it unsafely.
+        reason = "not an .npz file, or one that holds pickled objects" if "pickle" in str(error) else str(error)
+        raise DamagedFile(path, f"cannot be read as an .npz file: {reason}") from error
 
 
 def _channels_first(images: Tensor, shape: tuple[int, int, int]) -> Tensor:

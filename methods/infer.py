@@ -1,0 +1,199 @@
+"""INFER: one compensator for the images of all classes, instead of an image of its own for each.
+
+Zhang, Du, Liu & Zhou, "Breaking Class Barriers: Efficient Dataset Distillation via Inter-Class Feature Compensator",
+ICLR 2025, https://arxiv.org/abs/2408.06927, Alg. 1.
+
+With C classes and M networks, K real images of each class and K * M compensators of one image stand for K * (M + 1)
+images of each class: the real ones, and each of them plus each of its M compensators.
+
+Departures from the paper:
+    - images are composed when they are trained on, from real pixels and compensators of one byte a value; the sum is
+      cut to the range of pixels, not rounded (authors' code: composed JPEG files, which take M + 1 times the bytes).
+    - of every network all batch-norm layers count (authors' code: one layer of EfficientNet-B0 is left out on CIFAR).
+    - teachers are trained on nine tenths of the training split (the paper: all of it).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from condense import preprocessing, recovery, teachers
+from condense.budget import Budget
+from condense.data import Split
+from condense.distilled import DistilledSet
+from condense.distilled.compensated import KIND, packed
+from condense.errors import BadInput
+from condense.matching import random_indices
+from condense.method import Cost, Method, Preset
+from condense.recovery import Descent, Draws, Objective, Views
+from condense.run import Job, Run
+from condense.soft_labels import LabelKind, LabelRecipe, label, provenance
+from condense.training import Recipe
+
+ABOUT = Method(
+    title="INFER",
+    paper="Zhang et al., Breaking Class Barriers: Inter-Class Feature Compensator, ICLR 2025",
+    url="https://arxiv.org/abs/2408.06927",
+    family="decoupled",
+    kind="synthetic",
+    ingredients={"compensate": False, "statistics_weight": 0.0, "roll_to": 0, "labels": "hard"},
+)
+
+
+@dataclass(frozen=True)
+class Config:
+    teachers: str = "resnet18:norm=batch+mobilenet-v2+efficientnet-b0+shufflenet-v2"  # f_1 ... f_M
+    teacher_recipe: str = "sre2l-cifar"  # how they are trained
+    teacher_epochs: int = 200  # of their training
+    compensate: bool = True  # otherwise real images alone, as many as the budget has, with the same labels
+    steps: int = 1_000  # T, on each compensator
+    lr: float = 0.25  # of Adam on the compensators, falling as a cosine to 0
+    statistics_weight: float = 1.0  # alpha_BN, of the batch-norm term
+    first_multiplier: float = 10.0  # of the first layer in it
+    smallest_crop: float = 1.0  # area of the smallest crop; 1 for no crop
+    flip: bool = False  # mirror views, where that keeps the class
+    roll_from: int = 0  # pixels, least circular shift of a view
+    roll_to: int = 4  # pixels, largest circular shift of a view
+    draws: Draws = "batch"  # one view a step for the group, or one for each image (sample)
+    chunk: int | None = None  # images with their maps in memory at a time; none for all of a group
+    labels: LabelKind = "fixed"  # one for each image (fixed), or asked while training (teacher: dynamic), regions, hard
+    temperature: float = 30.0  # tau, of labels that are kept as probabilities
+
+
+PRESETS = {
+    "released-cifar": Preset(Config(), "authors' scripts for CIFAR-10 and CIFAR-100"),
+    "released-cifar-dynamic": Preset(Config(labels="teacher"), "authors' scripts for CIFAR-10 and CIFAR-100, +Dyn"),
+    "released-imagenet": Preset(
+        Config(
+            teachers="torchvision:resnet18@IMAGENET1K_V1+torchvision:mobilenet_v2@IMAGENET1K_V1"
+            "+torchvision:efficientnet_b0@IMAGENET1K_V1",
+            steps=2_000,
+            statistics_weight=0.01,
+            smallest_crop=0.08,
+            flip=True,
+            roll_to=32,
+        ),
+        "authors' script for ImageNet-1K",
+    ),
+    "cpu": Preset(
+        Config(
+            teachers="convnet-d2:norm=batch,width=16+convnet-d1:norm=batch,width=16",
+            teacher_recipe="tiny-images",
+            teacher_epochs=15,
+            steps=40,
+            roll_to=1,
+        ),
+        "two cores, digits",
+        distill_seconds=6.0,
+        judge_seconds=4.0,
+    ),
+}
+
+
+def distill(train: Split, budget: Budget, config: Config, run: Run) -> DistilledSet:
+    """Draws K real images of each class, makes a compensator for each group and network, and labels all, Alg. 1."""
+    space = preprocessing.fit("normalise", train)
+    wise = teachers.committee(config.teachers, train, space, _training(train, config), run)
+    members = len(wise) if config.compensate else 0  # M
+    groups = group_count(sum(budget.counts(train.class_counts(), train.classes)), train.n_classes, members)  # K
+    rows = random_indices(train, [groups] * train.n_classes, run.rng("initial"))  # sorted by class
+    pixels = train.take(rows).cpu()
+
+    views = Views(
+        steps=config.steps,
+        lowest=config.smallest_crop,
+        flip=config.flip and train.flips,
+        roll_from=config.roll_from,
+        roll_to=config.roll_to,
+        draws=config.draws,
+    )
+    descent = Descent(config.steps, config.lr)
+    observed = recovery.observe(wise, space, run)
+    jobs = run.jobs("compensate", [(member, group) for member in range(members) for group in range(groups)])
+    for job in jobs:
+        member, group = job.item
+        objective = Objective(
+            observed[member : member + 1],
+            [1.0],
+            config.statistics_weight,
+            config.first_multiplier,
+            run.compiled(recovery.terms),
+            config.chunk,
+        )
+        images = space.forward(pixels[group::groups].to(run.device))  # G_k, one of each class  (C, ch, H, W)
+        job.save(compensator=compensator(images, objective, views, descent, job))
+
+    extras, expansion = {}, {"kind": "plain"}
+    if members:
+        extras = packed(torch.cat([result["compensator"] for result in jobs.results()]))
+        expansion = {"kind": KIND, "groups": groups}
+    classes = torch.arange(train.n_classes).repeat_interleave(groups).repeat(1 + members)  # of all images of the view
+    made = DistilledSet.synthetic(pixels, classes, train, space, extras=extras, expansion=expansion)
+    recipe = _labels(config)
+    labels = label(recipe, made.view(), classes, train, space, run, wise=wise)
+    return replace(made, labels=labels, provenance=provenance(recipe, wise))
+
+
+def group_count(images: int, n_classes: int, members: int) -> int:
+    """K, so that K images of each class and K * M compensators are no more images than the budget has.
+
+    For a budget of ipc images per class that is floor(ipc / (M / C + 1)).
+
+    Raises:
+        BadInput: when that is none.
+    """
+    if images < n_classes + members:
+        raise BadInput(
+            f"one image of each of {n_classes} classes and {members} compensators are more than the {images} images of "
+            "the budget; raise it, or use fewer teachers"
+        )
+    return images // (n_classes + members)
+
+
+def compensator(images: Tensor, objective: Objective, views: Views, descent: Descent, job: Job) -> Tensor:
+    """u (1, ch, H, W), which added to one image of each class (C, ch, H, W) lowers the loss of all of them."""
+    labels = torch.arange(len(images), device=images.device)
+    shift = torch.zeros_like(images[:1]).requires_grad_()  # u
+    optimizer = torch.optim.Adam([shift], lr=descent.lr, betas=descent.betas, eps=descent.eps)
+    for step in job.run.loop("descend", descent.steps, job.run.state(shift=shift, optimizer=optimizer)):
+        for group in optimizer.param_groups:
+            group["lr"] = descent.rate(step)
+        seen = views(images + shift, step, job.run.rng("view", step))
+        found, gradient = objective.gradient(seen, labels)
+        optimizer.zero_grad()
+        seen.backward(gradient)
+        optimizer.step()
+        job.run.log(loss=found.total, cross_entropy=found.cross_entropy, statistics=found.statistics)
+    return shift.detach().cpu()
+
+
+def _training(train: Split, config: Config) -> Recipe:
+    return teachers.recipe(config.teacher_recipe, flips=train.flips, epochs=config.teacher_epochs)
+
+
+def _labels(config: Config) -> LabelRecipe:
+    return LabelRecipe(
+        config.labels,
+        teachers=config.teachers,
+        training=config.teacher_recipe,
+        training_epochs=config.teacher_epochs,
+        temperature=config.temperature,
+    )
+
+
+def cost(train: Split, budget: Budget, config: Config) -> Cost:
+    """Training the teachers, and a forward pass and input gradient of each on every group and step."""
+    members = len(teachers.members(config.teachers)) if config.compensate else 0
+    images = sum(budget.counts(train.class_counts()))
+    groups = group_count(images, train.n_classes, members)
+    return recovery.cost(
+        train,
+        config.teachers,
+        _training(train, config),
+        images=groups * train.n_classes,
+        steps=config.steps if members else 0,
+        together=config.chunk or train.n_classes,
+    )
