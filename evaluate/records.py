@@ -107,7 +107,8 @@ class Code(_Part):
 
 
 class DistillCost(_Part):
-    seconds: float
+    seconds: float  # of the set alone
+    shared_seconds: float = 0.0  # of what other sets use too, such as feature networks: in full, whoever computed it
     peak_bytes: int | None = None
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -64,7 +66,7 @@ def distill(
     work = WORK / name
     _announce(plugin, source, budget, config, place)
     with machine.PeakMemory(place.device) as peak:
-        result, seconds = _run_method(plugin, config, budget, source, seed, work, place, request)
+        result = _run_method(plugin, config, budget, source, seed, work, place, request)
     provenance = {
         **result.provenance,  # what the method says of itself, the resolved configuration, phases that ended early
         "method": plugin.name,
@@ -80,7 +82,6 @@ def distill(
         "request": digest(request),
         "volatile": {
             **result.provenance.get("volatile", {}),
-            "seconds": seconds,
             "peak_bytes": peak.bytes,
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "host": machine.describe(place.device),
@@ -98,6 +99,8 @@ def _is_finished(target: Path, request: str) -> bool:
     standing = next(place for place in (target, *target.absolute().parents) if place.exists())
     if not standing.is_dir():
         raise BadInput(f"{standing} is a file where a folder should be; choose another --out")
+    if not os.access(standing, os.W_OK | os.X_OK):
+        raise BadInput(f"{standing} cannot be written to; choose another --out, or change its permissions")
     if standing == target and any(target.iterdir()):
         raise BadInput(f"{target} exists and holds something else; choose another --out or remove it")
     return False
@@ -112,21 +115,26 @@ def _run_method(
     work: Path,
     place: Place,
     request: Mapping[str, Any],
-) -> tuple[DistilledSet, float]:
+) -> DistilledSet:
     """Chooses on held-out training data where the method declares a choice, then distils on all of train."""
     train = source.train if plugin.about.uses_labels else source.train.unlabelled()
-    seconds = 0.0
+    seconds, shared = 0.0, {}
     if plugin.choose is not None:
         kept, held = data.validation_split(source.train)
         check = validator.make_validator(held, device=place.device)
         with Run(work / "choose", seed=seed, request=request, validator=check, **place.options()) as chooser:
             config = plugin.choose(kept if plugin.about.uses_labels else kept.unlabelled(), budget, config, chooser)
-            seconds += chooser.elapsed
+            seconds, shared = chooser.own_seconds, chooser.shared_seconds
     with Run(work / "distill", seed=seed, request=request, **place.options()) as run:
         result = plugin.distill(train, budget, config, run)
-        seconds += run.elapsed
-        provenance = {**result.provenance, "config": dataclasses.asdict(config), "stops": dict(run.stops)}
-    return dataclasses.replace(result, provenance=provenance), seconds
+        shared |= run.shared_seconds
+        volatile = {
+            **result.provenance.get("volatile", {}),
+            "seconds": seconds + run.own_seconds,
+            "shared_seconds": math.fsum(shared.values()),
+        }
+        facts = {"config": dataclasses.asdict(config), "stops": dict(run.stops), "volatile": volatile}
+    return dataclasses.replace(result, provenance={**result.provenance, **facts})
 
 
 def _request(plugin: Plugin, config: Any, budget: Budget, source: Dataset, seed: int, place: Place) -> dict[str, Any]:

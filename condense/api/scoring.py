@@ -105,4 +105,5 @@ def distill_cost(made: Mapping[str, Any]) -> records.DistillCost | None:
     volatile = made.get("volatile", {})
     if "seconds" not in volatile:
         return None
-    return records.DistillCost(seconds=volatile["seconds"], peak_bytes=volatile["peak_bytes"])
+    found = {name: volatile[name] for name in ("seconds", "shared_seconds", "peak_bytes") if name in volatile}
+    return records.DistillCost(**found)

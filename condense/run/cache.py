@@ -45,14 +45,18 @@ def place(key: Mapping[str, Any], cache_dir: str | os.PathLike[str] | None = Non
     return root(cache_dir) / digest(dict(key))
 
 
-def store(folder: Path, key: Mapping[str, Any], values: Mapping[str, Value]) -> None:
-    """Writes an entry, whole, over a damaged one."""
+def store(folder: Path, key: Mapping[str, Any], values: Mapping[str, Value], seconds: Mapping[str, float]) -> None:
+    """Writes an entry, whole, over a damaged one.
+
+    seconds: what its building took, and that of each entry it was made from, by the name of the entry's folder.
+    """
     with files.staged_directory(folder, replace_existing=True) as staging:
         files.write_tensors(staging / DATA, {name: item for name, item in values.items() if isinstance(item, Tensor)})
         facts = {
             "key": dict(key),
             "plain": {name: item for name, item in values.items() if not isinstance(item, Tensor)},
             "sha256": files.sha256(staging / DATA),
+            "seconds": {name: round(value, 3) for name, value in seconds.items()},
         }
         files.write_json(staging / FACTS, {**facts, "digest": digest(facts)})
 
@@ -70,6 +74,11 @@ def read(folder: Path) -> dict[str, Value]:
     if files.sha256(path) != facts["sha256"]:
         raise DamagedFile(path, "its SHA-256 is not the recorded one")
     return {**files.read_tensors(path), **facts["plain"]}
+
+
+def seconds(folder: Path) -> dict[str, float]:
+    """What `store` was told that the building took; nothing of an entry that an older version wrote."""
+    return dict(_facts(folder).get("seconds", {}))
 
 
 def entries(cache_dir: str | os.PathLike[str] | None = None) -> list[Entry]:

@@ -6,7 +6,7 @@ import math
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torch import Tensor
 
@@ -22,10 +22,16 @@ if TYPE_CHECKING:
 Build = Callable[["Run"], Mapping[str, cache.Value]]
 OpenRun = Callable[[Path, int, Mapping[str, Any]], "Run"]  # (directory, seed, request)
 
+
+class Entry(NamedTuple):
+    values: dict[str, Any]
+    seconds: dict[str, float]  # of building it, and each entry it was made from
+
+
 _building: list[str] = []  # keys that this process is building, outermost first
 
 
-def cached(key: Mapping[str, Any], build: Build, cache_dir: Path | None, open_run: OpenRun) -> dict[str, Any]:
+def cached(key: Mapping[str, Any], build: Build, cache_dir: Path | None, open_run: OpenRun) -> Entry:
     """The entry for `key`, built when it is absent or damaged.
 
     The value is read back from the disk also right after it was built, so that both are the same bits.
@@ -48,19 +54,24 @@ def cached(key: Mapping[str, Any], build: Build, cache_dir: Path | None, open_ru
             work = folder.with_name(folder.name + cache.WORK)
             with open_run(work, derived_seed("cached", folder.name), dict(key)) as run:
                 values = dict(build(run))
+                seconds = {**run.shared_seconds, folder.name: run.own_seconds}
             _check(key, values)
-            cache.store(folder, key, values)
+            cache.store(folder, key, values, seconds)
             files.discard(work)
         finally:
             _building.pop()
-    return dict(cache.read(folder))
+    return _read(folder)
 
 
-def _sound(folder: Path, announce: bool) -> dict[str, Any] | None:
+def _read(folder: Path) -> Entry:
+    return Entry(dict(cache.read(folder)), cache.seconds(folder))
+
+
+def _sound(folder: Path, announce: bool) -> Entry | None:
     if not folder.is_dir():
         return None
     try:
-        return dict(cache.read(folder))
+        return _read(folder)
     except DamagedFile as error:
         if announce:
             print(f"condense: {error}; building it again", file=sys.stderr)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -83,6 +84,7 @@ class Run:
         self._abandoned: str | None = None
         self._steps: Generator[Any, None, None] | None = None  # of the active loop
         self._held = ExitStack()
+        self._is_new = False  # whether this object began the run in its directory
         self._clock = self._open(request, time_budget)
 
     # ------------------------------------------------------------------------------------------- what a method uses
@@ -129,7 +131,9 @@ class Run:
         self._claim(name)
 
         def open_run(directory: Path, seed: int) -> Run:
-            return self._inner(directory, seed, None)
+            part = self._inner(directory, seed, None)
+            part._clock.outer = self._clock
+            return part
 
         folder = self.directory / "jobs" / name
         return Jobs(folder, name, items, self.seed, self._settings, self._exclusively, open_run)
@@ -150,7 +154,10 @@ class Run:
         `build` is given a run of its own, which resumes, and whose seed derives from the key alone: the value is the
         same whichever run asked for it first. The key must therefore name all that the value depends on.
         """
-        return cached.cached(key, build, self.cache_dir, self._inner)
+        begin = monotonic()
+        found = cached.cached(key, build, self.cache_dir, self._inner)
+        self._clock.share(found.seconds, waited=monotonic() - begin)
+        return found.values
 
     def rng(self, name: str, *ids: int) -> torch.Generator:
         """A CPU generator that depends on (seed, name, ids) alone: asked again, it starts again."""
@@ -194,6 +201,16 @@ class Run:
         """Seconds of work over all continuations."""
         return self._clock.elapsed
 
+    @property
+    def own_seconds(self) -> float:
+        """Those of them that did not go into values shared between runs."""
+        return self._clock.own
+
+    @property
+    def shared_seconds(self) -> dict[str, float]:
+        """Seconds that building each of the shared values took that this run used, by value, whoever built it."""
+        return dict(self._clock.shared)
+
     def curves(self) -> list[dict[str, Any]]:
         """The points kept of what was logged: {"phase": name, "step": number, **values}."""
         return [{"phase": phase.name, **line} for phase in self._phases for line in phase.curve.lines]
@@ -214,6 +231,8 @@ class Run:
         try:
             if kind is None:
                 self._require_unbroken()
+            elif self._is_new and issubclass(kind, BadInput) and not issubclass(kind, files.InUse):
+                files.discard(self.directory)  # asked again, it would be refused again: there is nothing to continue
         finally:
             self.close()
 
@@ -240,6 +259,7 @@ class Run:
         path = self.directory / "run.json"
         if not path.is_file():
             files.write_json(path, facts)
+            self._is_new = not self._settings.shared
             return
         found = files.read_json(path)
         if not isinstance(found, dict) or found.keys() != facts.keys():

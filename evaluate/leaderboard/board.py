@@ -91,7 +91,9 @@ class Row:
 
     @cached_property
     def distill_seconds(self) -> float | None:
-        return _mean([r.volatile.distill.seconds for r in self.records if r.volatile.distill is not None])
+        """Mean seconds of one distillation, with all of what it shares with other sets."""
+        spent = [record.volatile.distill for record in self.records]
+        return _mean([cost.seconds + cost.shared_seconds for cost in spent if cost is not None])
 
     @cached_property
     def peak_bytes(self) -> int | None:

@@ -141,7 +141,8 @@ def _creation(record: Record) -> list[tuple[str, str]]:
     rows.append(("code", {"version": record.code.version, "commit": record.code.commit}))
     found = [(name, f"`{json.dumps(value, sort_keys=True)}`") for name, value in rows]
     if (spent := record.volatile.distill) is not None:
-        found.append(("distillation", duration(spent.seconds)))
+        shared = f", and {duration(spent.shared_seconds)} for what other sets share" if spent.shared_seconds else ""
+        found.append(("distillation", duration(spent.seconds) + shared))
         if spent.peak_bytes is not None:
             found.append(("peak memory", size(spent.peak_bytes)))
     return found

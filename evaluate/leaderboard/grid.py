@@ -98,7 +98,10 @@ def cost(table: Table) -> Grid:
         cells += [_bytes(row.size(part)) for part in PARTS]
         cells += [_seconds(row.distill_seconds), _bytes(row.peak_bytes), _seconds(row.judge_seconds)]
         rows.append(tuple(cells))
-    caption = "Bytes of the stored set, seconds and peak memory of one distillation, seconds of training one network."
+    caption = (
+        "Bytes of the stored set, seconds and peak memory of one distillation, seconds of training one network. What "
+        "several sets share, such as a feature network, is computed once and counts in full for each of them."
+    )
     return Grid("Cost", caption, tuple(columns), tuple(rows))
 
 

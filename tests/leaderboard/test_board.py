@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from condense.errors import BadInput
-from condense.evaluate.leaderboard import board, grid, words
+from condense.evaluate.leaderboard import board, cards, grid, words
 from condense.evaluate.leaderboard.board import Table
 from condense.evaluate.records import Cell, Record
 
@@ -67,6 +67,18 @@ def test_a_switch_that_is_off_and_one_that_did_not_exist_yet_are_one_configurati
     configs = [{"lr": 1.0}, {"lr": 1.0, "mirror": False}, {"lr": 1.0, "mirror": True}, {"lr": 0.0}]
     table = only([record("dm", seed=seed, config=config) for seed, config in enumerate(configs)])
     assert sorted(row.seeds for row in table.rows) == [(0, 1), (2,), (3,)]
+
+
+def test_what_sets_share_counts_in_full_for_each_of_them(record: Make) -> None:
+    found = []
+    for seed, shared in ((0, 30.0), (1, 50.0)):
+        made = record("kmeans", seed=seed)
+        spent = made.volatile.distill.model_copy(update={"seconds": 2.0, "shared_seconds": shared})
+        found.append(made.model_copy(update={"volatile": made.volatile.model_copy(update={"distill": spent})}))
+    (row,) = only(found).rows
+    assert row.distill_seconds == 42.0
+    card = next(text for path, text in cards.texts(found[:1]).items() if path.startswith("cifar10/"))
+    assert "| distillation | 2 s, and 30 s for what other sets share |" in card
 
 
 def test_tracks_data_sets_and_budgets_have_tables_of_their_own(record: Make) -> None:

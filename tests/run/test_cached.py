@@ -11,7 +11,8 @@ import torch
 
 from condense import files
 from condense.errors import BadInput
-from condense.run import Run, cache
+from condense.run import Run, cache, clock
+from condense.run import run as run_module
 
 OpenRun = Callable[..., Run]
 KEY = {"kind": "teacher", "epochs": 3}
@@ -178,3 +179,54 @@ def test_of_two_processes_one_builds_and_the_other_waits(tmp_path: Path) -> None
     assert sum(out.is_file() for out in outs) == 1
     values = [files.read_json(out.with_suffix(".json")) for out in outs]
     assert values[0] == values[1]
+
+
+class Watch:
+    """A clock that goes only when somebody works."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch):
+        self.now = 100.0
+        for module in (clock, run_module):
+            monkeypatch.setattr(module, "monotonic", lambda: self.now)
+
+    def work(self, seconds: float) -> float:
+        self.now += seconds
+        return seconds
+
+
+def test_a_shared_value_costs_every_run_what_its_building_took(
+    open_run: OpenRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = Watch(monkeypatch)
+
+    def inner(run: Run) -> dict[str, Any]:
+        return {"x": watch.work(2.0)}
+
+    def outer(run: Run) -> dict[str, Any]:
+        return {"x": run.cached({"kind": "inner"}, inner)["x"] + watch.work(5.0)}
+
+    for name in ("builds", "finds"):
+        run = open_run(name)
+        watch.work(1.0)
+        for key, build in (({"kind": "outer"}, outer), ({"kind": "inner"}, inner), ({"kind": "outer"}, outer)):
+            run.cached(key, build)
+        watch.work(0.5)
+        assert run.own_seconds == 1.5
+        assert sorted(run.shared_seconds.values()) == [2.0, 5.0]
+        assert run.elapsed == (8.5 if name == "builds" else 1.5)
+
+
+def test_what_shared_values_took_survives_a_restart_and_counts_inside_jobs(
+    open_run: OpenRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = Watch(monkeypatch)
+    run = open_run()
+    for job in run.jobs("parts", [0]):
+        job.run.cached(KEY, lambda sub: {"x": watch.work(3.0)})
+        watch.work(1.0)
+        job.save(done=torch.zeros(1))
+    for _ in run.loop("rest", 1, run.state(x=torch.zeros(1))):
+        watch.work(0.25)
+    again = open_run()
+    list(again.jobs("parts", [0]))
+    assert (again.own_seconds, list(again.shared_seconds.values())) == (1.25, [3.0])

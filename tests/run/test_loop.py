@@ -326,3 +326,20 @@ def test_validation_is_for_methods_that_select(open_run: OpenRun) -> None:
 def test_settings_out_of_range_are_refused(open_run: OpenRun, name: str, value: float) -> None:
     with pytest.raises(BadInput, match=name):
         open_run(**{name: value})
+
+
+def test_a_run_whose_request_is_refused_leaves_nothing(open_run: OpenRun, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="no such setting"), open_run("refused"):
+        raise BadInput("no such setting")
+    assert not (tmp_path / "refused").exists()
+    with pytest.raises(files.InUse), open_run("waiting"):
+        raise files.InUse("another process is at it")  # which ends some day
+    assert (tmp_path / "waiting").exists()
+
+
+def test_a_run_that_was_begun_before_keeps_its_work_when_it_is_refused(open_run: OpenRun) -> None:
+    with pytest.raises(KeyboardInterrupt), open_run() as run:
+        count_up(run, die_at=4)
+    with pytest.raises(BadInput, match="no such setting"), open_run():
+        raise BadInput("no such setting")
+    assert count_up(open_run())[1] == [4, 5]
