@@ -52,7 +52,9 @@ class Budget:
             return [self.ipc] * len(available)
         if self.total is not None:
             if self.total < len(available):
-                raise BadInput(f"a total of {self.total} leaves some of the {len(available)} classes without an image")
+                raise BadInput(
+                    f"a total of {self.total} leaves some of the {len(available)} classes without an image; raise it"
+                )
             base, rest = divmod(self.total, len(available))
             return [base + (index < rest) for index in range(len(available))]
         assert self.fraction is not None

@@ -230,6 +230,11 @@ def _remove(path: Path) -> None:
         unlink(path)
 
 
+def intended(path: str) -> str:
+    """A path as the user knows it: a temporary under the name of the file that it was to become."""
+    return _TEMPORARY.sub("", path)
+
+
 def sweep(folder: PathLike) -> None:
     """Removes the temporaries that dead processes left in a folder."""
     place = Path(folder).resolve()

@@ -14,14 +14,25 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import io
+import math
 import tokenize
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from condense.errors import BadInput, UnknownName
+
+
+@dataclass(frozen=True)
+class AtLeast:
+    """Marks the type of a Config field with the smallest value that makes sense."""
+
+    lowest: int
+
+
+Count = Annotated[int, AtLeast(1)]  # such as the images of a batch
 
 
 @dataclass(frozen=True)
@@ -107,11 +118,12 @@ def with_overrides(name: str, config: Any, overrides: Mapping[str, Any]) -> Any:
 
     Raises:
         UnknownName: for a field that the method does not have.
-        BadInput: for a value of the wrong type.
+        BadInput: for a value of the wrong type, or a number that is not finite, or negative where the default is not.
     """
     from pydantic import TypeAdapter, ValidationError
 
-    types = typing.get_type_hints(type(config))
+    types = typing.get_type_hints(type(config), include_extras=True)
+    defaults = {field.name: field.default for field in dataclasses.fields(config)}
     changes = {}
     for field_name, value in overrides.items():
         if field_name not in types:
@@ -122,7 +134,20 @@ def with_overrides(name: str, config: Any, overrides: Mapping[str, Any]) -> Any:
             expected = _type_name(types[field_name])
             reason = error.errors()[0]["msg"]
             raise BadInput(f"{name}: {field_name} must be {expected}, got {value!r} ({reason})") from None
+        lowest = _lowest(types[field_name], defaults[field_name])
+        if not _is_number_from(lowest, changes[field_name]):
+            raise BadInput(f"{name}: {field_name} must be a finite number of at least {lowest}, got {value!r}")
     return dataclasses.replace(config, **changes)
+
+
+def _lowest(annotation: Any, default: Any) -> float:
+    """Counts, sizes, rates and weights are not negative; a field with a negative default is none of them."""
+    marks = [mark.lowest for mark in getattr(annotation, "__metadata__", ()) if isinstance(mark, AtLeast)]
+    return marks[0] if marks else -math.inf if isinstance(default, int | float) and default < 0 else 0
+
+
+def _is_number_from(lowest: float, value: Any) -> bool:
+    return not isinstance(value, int | float) or (math.isfinite(value) and value >= lowest)
 
 
 def _plain_text(value: Any) -> Any:
@@ -130,6 +155,8 @@ def _plain_text(value: Any) -> Any:
 
 
 def _type_name(annotation: Any) -> str:
+    if typing.get_origin(annotation) is typing.Annotated:
+        return _type_name(typing.get_args(annotation)[0])
     if typing.get_origin(annotation) is Literal:
         return " or ".join(repr(choice) for choice in typing.get_args(annotation))
     return getattr(annotation, "__name__", str(annotation))

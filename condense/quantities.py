@@ -14,8 +14,8 @@ def size(count: float) -> str:
 
 def duration(seconds: float) -> str:
     """Milliseconds, seconds, minutes or hours, whichever reads best."""
-    if seconds < 0.0995:
+    if 5e-5 <= seconds < 0.0995:
         return f"{1000 * seconds:.2g} ms"
     if seconds < 90:
-        return f"{seconds:.3g} s"
+        return f"{round(seconds, 4):.3g} s"
     return f"{seconds / 60:.3g} min" if seconds < 5400 else f"{seconds / 3600:.3g} h"

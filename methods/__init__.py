@@ -64,7 +64,7 @@ def _installed() -> dict[str, list[EntryPoint]]:
 def _imported(name: str, entry: EntryPoint | None) -> ModuleType:
     try:
         return import_module(f"{__name__}.{name}") if entry is None else entry.load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         where = f"{_FOLDER / name}.py" if entry is None else entry.value
         raise _broken(name, where, error) from error
 
@@ -84,7 +84,7 @@ def _from_file(path: Path) -> Plugin:
     sys.modules[spec.name] = module  # dataclasses and `inspect` look modules up there
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[spec.name]
         raise _broken(name, str(path), error) from error
     return plugin(name, module)

@@ -24,7 +24,7 @@ from condense.budget import Budget
 from condense.data import Split
 from condense.distilled import DistilledSet, HardLabels
 from condense.matching import Initial, RealBatches, averaging, initial_images, siamese, spatial_attention, squared_gap
-from condense.method import Cost, Method, Preset
+from condense.method import Cost, Count, Method, Preset
 from condense.mirror import expansion
 from condense.run import Run
 
@@ -50,7 +50,7 @@ class Config:
     steps: int = 8_000  # K, matching steps, each with a new random network
     lr_images: float = 1.0  # eta_S, step size of the images; 10 above 50 images per class
     momentum: float = 0.5  # of the images' SGD
-    real_batch: int = 64  # |B_k^T|, real images of each class in a step
+    real_batch: Count = 64  # |B_k^T|, real images of each class in a step
     power: float = 4.0  # p, attention is the channel sum of |activation|^p
     balance: float = 0.01  # lambda, weight of the embedding term against the attention term
     attention_weight: float = 1.0  # weight of L_SAM; 0 leaves distribution matching

@@ -26,7 +26,7 @@ from condense.budget import Budget
 from condense.data import Split
 from condense.distilled import DistilledSet, HardLabels
 from condense.matching import Initial, RealBatches, gradient_distance, initial_images, siamese
-from condense.method import Cost, Method, Preset
+from condense.method import Cost, Count, Method, Preset
 from condense.mirror import expansion
 from condense.run import Run
 
@@ -43,13 +43,13 @@ ABOUT = Method(
 @dataclass(frozen=True)
 class Config:
     initialisations: int = 1000  # K, random networks, each trained for a while
-    matches: int = 10  # T, image updates along the training of one network (outer loop)
+    matches: Count = 10  # T, image updates along the training of one network (outer loop)
     network_epochs: int = 50  # varsigma_theta, epochs of network training after each image update (inner loop)
     lr_images: float = 0.1  # eta_S, step size of the images
     momentum: float = 0.5  # of the images' SGD
     lr_network: float = 0.01  # eta_theta, step size of the network
-    real_batch: int = 256  # |B_c^T|, real images of one class in a match
-    network_batch: int = 256  # images in a step of network training
+    real_batch: Count = 256  # |B_c^T|, real images of one class in a match
+    network_batch: Count = 256  # images in a step of network training
     augment: bool = False  # A, siamese augmentation: True is DSA
     align_corners: bool = False  # convention of DSA's affine sampling; False as the authors' code
     mirror: bool = False  # FYI: mirror images beside the synthetic images in every batch, matched or trained on

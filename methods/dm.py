@@ -22,7 +22,7 @@ from condense.budget import Budget
 from condense.data import Split
 from condense.distilled import DistilledSet, HardLabels
 from condense.matching import Initial, RealBatches, averaging, initial_images, mean_embeddings, siamese, squared_gap
-from condense.method import Cost, Method, Preset
+from condense.method import Cost, Count, Method, Preset
 from condense.mirror import expansion
 from condense.run import Run
 
@@ -41,7 +41,7 @@ class Config:
     steps: int = 20_000  # K, matching steps, each with a new random network
     lr_images: float = 1.0  # eta, step size of the images
     momentum: float = 0.5  # of the images' SGD
-    real_batch: int = 256  # |B_c|, real images of each class in a step
+    real_batch: Count = 256  # |B_c|, real images of each class in a step
     augment: bool = True  # A, siamese augmentation (DSA), one draw for each class in a step
     align_corners: bool = False  # convention of DSA's affine sampling; False as the authors' code
     mirror: bool = False  # FYI: mirror images beside the synthetic images in every matched batch

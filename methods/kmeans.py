@@ -21,7 +21,7 @@ from condense.clustering import cluster, nearest_to_centres
 from condense.data import Split
 from condense.distilled import DistilledSet
 from condense.features import select_by_class, trained_features, training_cost
-from condense.method import Cost, Method, Preset
+from condense.method import Cost, Count, Method, Preset
 from condense.run import Run
 
 ABOUT = Method(
@@ -37,7 +37,7 @@ ABOUT = Method(
 class Config:
     network: str = "convnet"  # phi, the network whose embedding is used; its depth follows the image size
     epochs: int = 20  # of its training on the training split
-    restarts: int = 3  # seedings tried; the clustering with the least squared error is kept
+    restarts: Count = 3  # seedings tried; the clustering with the least squared error is kept
     preprocessing: str = "normalise"  # pixel space of training: normalise | zca | identity
 
 

@@ -10,6 +10,8 @@ from condense.quantities import duration, size
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
+        (0, "0 s"),
+        (1e-9, "0 s"),
         (0.000244, "0.24 ms"),
         (0.00508, "5.1 ms"),
         (0.0994, "99 ms"),

@@ -52,10 +52,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (CondenseError, OSError) as error:
         if debugging:
             raise
-        print(f"condense: error: {_in_one_line(error)}", file=sys.stderr)
-        return 1 if isinstance(error, Diverged) else 2
+        text = parser.explain(error) if isinstance(error, OSError) else str(error)
+        return _refuse(text, 1 if isinstance(error, Diverged) else 2)
+    except (MemoryError, RuntimeError) as error:
+        if debugging or not _is_out_of_memory(error):
+            raise
+        return _refuse(f"out of memory ({str(error).splitlines()[0]}); ask for less, or use a machine with more", 2)
 
 
-def _in_one_line(error: CondenseError | OSError) -> str:
-    text = parser.explain(error) if isinstance(error, OSError) else str(error)
-    return " ".join(text.split())
+def _refuse(text: str, code: int) -> int:
+    print(f"condense: error: {' '.join(text.split())}", file=sys.stderr)
+    return code
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether Python, or PyTorch on either device, found no room; told by names, since PyTorch may not be loaded."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or ("can't allocate memory" in str(error))
+    )

@@ -12,6 +12,7 @@ from condense import __version__
 from condense.budget import Budget
 from condense.errors import BadInput, UnknownName
 
+_ALONE = ("-h", "--help", "--version", "--traceback")  # options that need no command
 KINDS = ("methods", "datasets", "networks", "protocols", "sets")
 COMMANDS = {
     "list": "what there is: methods, data sets, networks, protocols, distilled sets",
@@ -37,6 +38,7 @@ _HINTS = {
     errno.EEXIST: "something stands there already; remove it or choose another place",
     errno.EISDIR: "a folder stands where a file is needed; remove it or choose another place",
     errno.ENOENT: "check the path",
+    errno.ENAMETOOLONG: "choose a shorter name",
 }
 
 
@@ -61,8 +63,9 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     if not words:
         raise BadInput(f"give a command: {', '.join(COMMANDS)}; see `condense --help`")
     command = words[0]
-    if not command.startswith("-") and command not in COMMANDS:
-        raise UnknownName("command", command, COMMANDS)
+    if command not in COMMANDS and command not in _ALONE:
+        kind, known = ("option", _ALONE) if command.startswith("-") else ("command", tuple(COMMANDS))
+        raise UnknownName(kind, command, known)
     top = Parser(
         prog="condense",
         description="Distil a training set, judge the result fairly, and use it elsewhere.",
@@ -95,9 +98,13 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
 def explain(error: OSError) -> str:
     """What the system refused, where, and what to do about it."""
     reason = (error.strerror or str(error) or type(error).__name__).lower()
-    places = [str(place) for place in (error.filename, error.filename2) if place is not None]
+    from condense import files  # here, because help must answer at once
+
+    # Of a renaming, only its target has a name that the user knows.
+    named = error.filename if error.filename2 is None else error.filename2
+    place = "" if named is None else f"{files.intended(str(named))}: "
     hint = _HINTS.get(error.errno or 0)
-    return (f"{' -> '.join(places)}: " if places else "") + reason + (f"; {hint}" if hint else "")
+    return place + reason + (f"; {hint}" if hint else "")
 
 
 def budgets(arguments: argparse.Namespace) -> list[Budget]:
@@ -136,6 +143,13 @@ def _at_least_one(text: str) -> int:
     return int(text)
 
 
+def _threads(text: str) -> int:
+    most = 1024  # far beyond any machine this runs on; a slip of the keyboard would start them all
+    if _at_least_one(text) > most:
+        raise argparse.ArgumentTypeError(f"expected at most {most} threads, got {text!r}")
+    return int(text)
+
+
 def _seconds(text: str) -> float:
     try:
         value = float(text)
@@ -149,7 +163,7 @@ def _seconds(text: str) -> float:
 def _place(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("where")
     group.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda, cuda:1, ... (default: cpu)")
-    group.add_argument("--threads", type=_at_least_one, metavar="N", help="CPU threads (default: PyTorch's choice)")
+    group.add_argument("--threads", type=_threads, metavar="N", help="CPU threads (default: PyTorch's choice)")
     group.add_argument("--data-dir", type=Path, metavar="DIR", help="where data sets lie (default: $CONDENSE_DATA)")
     group.add_argument("--cache-dir", type=Path, metavar="DIR", help="what is kept between runs ($CONDENSE_CACHE)")
     group.add_argument("--quiet", action="store_true", help="no progress on stderr")

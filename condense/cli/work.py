@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 
 from condense import allocator
 from condense.cli import parser, tables
-from condense.errors import BadInput
+from condense.errors import BadInput, UnknownName
 
 if TYPE_CHECKING:
     from condense.api import Place
     from condense.evaluate.records import Cell, Record
 
 CARDS = "data_cards"
+DEVICES = ("cpu", "cuda")
 
 
 def distill(arguments: argparse.Namespace) -> int:
@@ -188,6 +189,9 @@ def _place(arguments: argparse.Namespace) -> Place:
 def _device(name: str) -> str:
     import torch
 
+    kind = name.partition(":")[0]
+    if kind not in DEVICES:
+        raise UnknownName("device", name, DEVICES)
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:  # "Torch not compiled with CUDA enabled" is an AssertionError

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import pytest
 
-from condense import cli
+from condense import cli, files
 from condense.cli import main
 from condense.errors import DamagedFile, Diverged
 
@@ -40,6 +40,7 @@ def fail_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     [
         ([], "give a command: list, distill, evaluate"),
         (["distil"], "unknown command 'distil'; did you mean distill"),
+        (["--josn"], "unknown option '--josn'"),
         (["list", "method"], "unknown kind of thing to list 'method'; did you mean methods?"),
         (["list", "methods", "--jsn"], "unknown option of list '--jsn'; did you mean --json?"),
         (["list", "methods", "more"], "unexpected argument 'more'; see `condense list --help`"),
@@ -54,6 +55,10 @@ def fail_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
         ([*DISTILL, "--ipc", "1", "--set", "a=1", "--set", "a=2"], "--set a was given twice, as '1' and '2'"),
         ([*DISTILL, "--ipc", "1", "--time-budget", "soon"], "expected a number of seconds above 0, got 'soon'"),
         ([*DISTILL, "--ipc", "1", "--threads", "0"], "expected a whole number of at least 1, got '0'"),
+        ([*DISTILL, "--ipc", "1", "--threads", "9999999"], "expected at most 1024 threads, got '9999999'"),
+        ([*DISTILL, "--ipc", "1", "--device", "cud"], "unknown device 'cud'; did you mean cuda or cpu?"),
+        ([*DISTILL, "--ipc", "1", "--device", "meta"], "unknown device 'meta'; known: cpu, cuda"),
+        ([*DISTILL, "--total", "3"], "a total of 3 leaves some of the 10 classes without an image; raise it"),
         (["distill", "randon", "--help"], "unknown method 'randon'; did you mean random?"),
         (["leaderboard", "--results", "/no/such"], "/no/such does not exist; give the folder that holds records/"),
     ],
@@ -72,6 +77,7 @@ def test_a_request_that_makes_no_sense_is_told_so(
         (errno.ENOTDIR, "not a directory; a file stands where a folder is needed; remove it or choose another place"),
         (errno.EISDIR, "is a directory; a folder stands where a file is needed; remove it or choose another place"),
         (errno.ENOENT, "no such file or directory; check the path"),
+        (errno.ENAMETOOLONG, "file name too long; choose a shorter name"),
     ],
 )
 def test_what_the_system_refuses_is_told_with_the_place_and_a_remedy(
@@ -79,6 +85,42 @@ def test_what_the_system_refuses_is_told_with_the_place_and_a_remedy(
 ) -> None:
     fail_with(monkeypatch, OSError(code, os.strerror(code), "/some/place"))
     assert refused(capsys, "list", "methods") == f"/some/place: {said}"
+
+
+def test_of_a_temporary_the_user_is_told_the_name_that_it_was_to_get(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def writing(arguments: object) -> NoReturn:
+        files.write_text(tmp_path / "folder", "text")
+        raise AssertionError("a folder was written over")
+
+    (tmp_path / "folder").mkdir()
+    monkeypatch.setattr("condense.cli.listing.listing", writing)
+    assert refused(capsys, "list", "methods").startswith(f"{tmp_path}/folder: is a directory; a folder stands where")
+    no_place = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), f"{tmp_path}/.tmp-0a1b2c-77-01234567-set.json")
+    fail_with(monkeypatch, no_place)
+    assert refused(capsys, "list", "methods").startswith(f"{tmp_path}/set.json: no space left on device; free some")
+
+
+class OutOfMemoryError(RuntimeError):
+    """Named as PyTorch's, which is raised on a GPU only."""
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("Unable to allocate 90 PiB"),
+        OutOfMemoryError("CUDA out of memory. Tried to allocate 90 PiB\nframe #0: ..."),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 90 PiB"),
+    ],
+)
+def test_a_lack_of_memory_is_told(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    fail_with(monkeypatch, error)
+    said = refused(capsys, "list", "methods")
+    assert said.startswith("out of memory (")
+    assert said.endswith("90 PiB); ask for less, or use a machine with more")
 
 
 def test_an_error_of_several_lines_is_told_on_one(
@@ -104,9 +146,10 @@ def test_an_interrupt_says_that_the_command_resumes(
     assert capsys.readouterr().err == "condense: interrupted; the same command resumes where this one stopped\n"
 
 
-def test_a_mistake_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    fail_with(monkeypatch, ZeroDivisionError())
-    with pytest.raises(ZeroDivisionError):
+@pytest.mark.parametrize("error", [ZeroDivisionError(), RuntimeError("shapes do not fit")])
+def test_a_mistake_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    fail_with(monkeypatch, error)
+    with pytest.raises(type(error)):
         main(["list", "methods"])
 
 
@@ -133,3 +176,49 @@ def test_a_file_for_a_results_folder_is_told(capsys: pytest.CaptureFixture[str],
     file = tmp_path / "results"
     file.write_text("")
     assert "is a file; give the folder that holds records/" in refused(capsys, "leaderboard", "--results", str(file))
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("steps=-1", "dm: steps must be a finite number of at least 0, got '-1'"),
+        ("lr_images=nan", "dm: lr_images must be a finite number of at least 0, got 'nan'"),
+        ("lr_images=inf", "dm: lr_images must be a finite number of at least 0, got 'inf'"),
+        ("momentum=-0.5", "dm: momentum must be a finite number of at least 0, got '-0.5'"),
+        ("real_batch=0", "dm: real_batch must be a finite number of at least 1, got '0'"),
+        ("steps=1.5", "dm: steps must be int, got '1.5'"),
+        ("stps=1", "unknown field of dm 'stps'; did you mean steps?"),
+        ("initial=foo", "dm: initial must be 'real' or 'noise', got 'foo'"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused_before_any_work(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, setting: str, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert said in refused(capsys, "distill", "dm", "--dataset", "digits", "--ipc", "1", "--set", setting)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["distill", "dm", "--dataset", "digits", "--ipc", "1", "--quiet", "--set", "mirror=true"],
+        ["distill", "dm", "--dataset", "digits", "--ipc", "1", "--quiet", "--set", "preprocessing=zac"],
+    ],
+)
+def test_what_a_method_refuses_leaves_no_work_behind(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    refused(capsys, *words)
+    assert [path for path in tmp_path.rglob("*") if not path.is_dir()] == []
+
+
+def test_a_place_that_cannot_be_written_to_is_told_before_the_work(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # whatever a test may do as the superuser
+    said = refused(capsys, *DISTILL, "--ipc", "1", "--out", "here/set")
+    assert "cannot be written to; choose another --out, or change its permissions" in said
+    assert list(tmp_path.iterdir()) == []
