@@ -83,16 +83,18 @@ def tiny(config: Any) -> dict[str, Any]:
         if isinstance(value, int) and not isinstance(value, bool):
             changes[field.name] = min(value, 4 if "batch" in field.name else 3)
         elif isinstance(value, str) and value.startswith(tuple(_NARROWEST)):
-            changes[field.name] = "+".join(map(_narrow, value.split("+")))
+            changes[field.name] = "+".join(map(_narrow, value.split("+")[:2]))
     return changes
 
 
-# The least width of each family; a committee is several of them joined by +.
+# The least width of each family; a committee is several of them joined by +, of which two are enough.
 _NARROWEST = {
     "convnet": "width=4",
     "resnet": "width=4",
+    "vgg": "width=4",
     "mobilenet": "width=10",
     "shufflenet": "width=50",
+    "efficientnet": "width=10",
     "densenet": "growth=2",
 }
 
@@ -114,12 +116,12 @@ class _Unreachable:
         raise AssertionError(f"a method reached the test split: {name}")
 
 
-def dataset(labels: torch.Tensor | None = None, *, flips: bool = False) -> Dataset:
+def dataset(labels: torch.Tensor | None = None, *, flips: bool = False, side: int = 8) -> Dataset:
     """36 noisy grey images of three patterns, and a test split that must not be touched."""
     draws = torch.Generator().manual_seed(0)
     true_labels = torch.arange(36) % len(CLASSES)
-    patterns = torch.randint(0, 128, (len(CLASSES), 1, 8, 8), generator=draws)
-    images = patterns[true_labels] + torch.randint(0, 128, (36, 1, 8, 8), generator=draws)
+    patterns = torch.randint(0, 128, (len(CLASSES), 1, side, side), generator=draws)
+    images = patterns[true_labels] + torch.randint(0, 128, (36, 1, side, side), generator=draws)
     train = Split.from_arrays(images.to(torch.uint8), true_labels if labels is None else labels, CLASSES, flips=flips)
     return Dataset(
         name="tiny",

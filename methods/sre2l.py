@@ -1,0 +1,198 @@
+"""Squeeze, recover and relabel (SRe2L).
+
+Yin, Xing & Shen, "Squeeze, Recover and Relabel: Dataset Condensation at ImageNet Scale From A New Perspective",
+NeurIPS 2023, https://arxiv.org/abs/2306.13092, Sec. 3. With real images to start from, crops at every size and labels
+of batch-specific statistics it is the stronger baseline SRe2L++ of CV-DD, https://arxiv.org/abs/2501.07575.
+
+Departures from the paper:
+    - a teacher learns from nine tenths of the training split, the last tenth measures it (the paper: all of it).
+    - images are kept as uint8 pixels, rounded; the authors save JPEG files.
+    - pixels are normalised with the mean and deviation of the data set (CIFAR-100 in the authors' code: of CIFAR-10).
+    - the total-variation and l2 terms are left out: both weights are 0 in every released command.
+    - initial=medium takes whole images of medium loss (SRe2L++: patches from a folder of medium difficulty).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from condense import preprocessing, recovery, teachers
+from condense.budget import Budget
+from condense.data import Split
+from condense.distilled import DistilledSet
+from condense.distilled.labels.committee import Statistics
+from condense.distilled.views import PlainView
+from condense.method import Cost, Method, Preset
+from condense.recovery import Descent, Draws, Objective, Starting, Views
+from condense.run import Run
+from condense.soft_labels import LabelKind, LabelRecipe, label, provenance
+
+ABOUT = Method(
+    title="SRe2L",
+    paper="Yin, Xing & Shen, Squeeze, Recover and Relabel, NeurIPS 2023",
+    url="https://arxiv.org/abs/2306.13092",
+    family="decoupled",
+    kind="synthetic",
+    ingredients={"statistics_weight": 0.0, "first_multiplier": 1.0, "roll_to": 0, "labels": "hard"},
+)
+
+
+@dataclass(frozen=True)
+class Config:
+    teacher: str = "resnet18:norm=batch"  # f, a network to train, or one with weights as in torchvision:resnet18@...
+    teacher_recipe: str = "sre2l-cifar"  # how it is trained
+    teacher_epochs: int = 200  # of its training
+    steps: int = 1_000  # T, steps on each image
+    lr: float = 0.25  # of Adam on the images, falling as a cosine to 0
+    statistics_weight: float = 0.01  # alpha_BN, of the batch-norm term
+    first_multiplier: float = 10.0  # of the first layer in it
+    batch: int = 100  # B, classes that are recovered together, one image of each
+    initial: Starting = "noise"  # start from noise, real images, or real images of medium loss
+    smallest_crop: float = 1.0  # area of the smallest crop; 1 for no crop
+    flip: bool = False  # mirror views, where that keeps the class
+    roll_from: int = 0  # pixels, least circular shift of a view
+    roll_to: int = 4  # pixels, largest circular shift of a view
+    draws: Draws = "batch"  # one view a step for the batch, or one for each image (sample)
+    chunk: int | None = None  # images with their maps in memory at a time; none for all of a batch
+    labels: LabelKind = "teacher"  # asked while training (teacher), for regions of every epoch, fixed, or hard
+    label_statistics: Statistics = "batch"  # of the teacher's batch norms; the authors' CIFAR code never calls eval()
+    label_epochs: int = 300  # of labels for regions
+    label_batch: int = 128  # images of a step of these labels
+    label_mix: Literal["cutmix", "mixup"] | None = "mixup"  # of these regions
+    label_group: int | None = None  # images that share batch statistics in it; none for all of a step
+    temperature: float = 30.0  # tau
+
+
+_CIFAR = Config()
+_TINY_IMAGENET = Config(
+    teacher_recipe="sre2l-tiny",
+    teacher_epochs=50,
+    steps=4_000,
+    lr=0.1,
+    statistics_weight=1.0,
+    smallest_crop=0.08,
+    flip=True,
+    roll_from=-4,
+    label_statistics="running",
+    label_batch=256,
+    temperature=20.0,
+)
+_IMAGENET = Config(
+    teacher="torchvision:resnet18@IMAGENET1K_V1",
+    steps=4_000,
+    smallest_crop=0.08,
+    flip=True,
+    roll_to=32,
+    labels="regions",
+    label_statistics="running",
+    label_batch=1024,
+    label_mix="cutmix",
+    temperature=20.0,
+)
+_PLUS_PLUS = Config(
+    teacher_recipe="cvdd-cifar",
+    steps=4_000,
+    initial="medium",
+    smallest_crop=0.08,
+    flip=True,
+    labels="regions",
+    label_batch=16,
+    label_mix="cutmix",
+    label_group=8,
+    temperature=20.0,
+)
+
+PRESETS = {
+    "released-cifar": Preset(_CIFAR, "authors' scripts for CIFAR-100; there is none for CIFAR-10"),
+    "released-tiny-imagenet": Preset(_TINY_IMAGENET, "authors' scripts for Tiny-ImageNet"),
+    "released-imagenet": Preset(_IMAGENET, "authors' scripts for ImageNet-1K"),
+    "plus-plus-cifar": Preset(_PLUS_PLUS, "CV-DD's scripts of SRe2L++, CIFAR-10 and CIFAR-100"),
+    "plus-plus-tiny-imagenet": Preset(
+        replace(_PLUS_PLUS, teacher_recipe="cvdd-tiny", teacher_epochs=50), "CV-DD's scripts of SRe2L++, Tiny-ImageNet"
+    ),
+    "plus-plus-imagenet": Preset(
+        replace(_PLUS_PLUS, teacher=_IMAGENET.teacher, roll_to=32), "CV-DD's scripts of SRe2L++, ImageNet-1K"
+    ),
+    "cpu": Preset(
+        Config(
+            teacher="convnet:norm=batch,width=32",
+            teacher_recipe="tiny-images",
+            teacher_epochs=20,
+            steps=200,
+            roll_to=1,
+            label_statistics="running",
+        ),
+        "two cores, digits",
+        distill_seconds=8.0,
+        judge_seconds=3.0,
+    ),
+}
+
+
+def distill(train: Split, budget: Budget, config: Config, run: Run) -> DistilledSet:
+    """Trains a teacher, recovers images from it and has it label them: Sec. 3.1, 3.2 and 3.3."""
+    space = preprocessing.fit("normalise", train, cache_dir=run.cache_dir)
+    training = teachers.recipe(config.teacher_recipe, flips=train.flips, epochs=config.teacher_epochs)
+    teacher = teachers.teacher(config.teacher, train, space, training, run)  # theta_T, squeeze
+
+    counts = budget.counts(train.class_counts(), train.classes)
+    objective = Objective(
+        recovery.observe([teacher], space, run),
+        [1.0],
+        config.statistics_weight,
+        config.first_multiplier,
+        run.compiled(recovery.terms),
+        config.chunk,
+    )
+    views = Views(
+        steps=config.steps,
+        lowest=config.smallest_crop,
+        flip=config.flip and train.flips,
+        roll_from=config.roll_from,
+        roll_to=config.roll_to,
+        draws=config.draws,
+    )
+    first = recovery.starting_images(config.initial, train, counts, space, [teacher], run)
+    pixels, classes = recovery.recover(  # recover
+        recovery.class_blocks(counts, config.batch),
+        lambda job: (first(job), objective),
+        views,
+        Descent(config.steps, config.lr),
+        space,
+        run,
+    )
+
+    recipe = _labels(config)
+    labels = label(recipe, PlainView(pixels, space), classes, train, space, run, wise=[teacher])  # relabel
+    return DistilledSet.synthetic(pixels, labels, train, space, provenance=provenance(recipe, [teacher]))
+
+
+def _labels(config: Config) -> LabelRecipe:
+    return LabelRecipe(
+        config.labels,
+        teachers=config.teacher,
+        training=config.teacher_recipe,
+        training_epochs=config.teacher_epochs,
+        statistics=config.label_statistics,
+        temperature=config.temperature,
+        epochs=config.label_epochs,
+        batch=config.label_batch,
+        mix=config.label_mix,
+        mix_alpha=1.0 if config.label_mix == "cutmix" else 0.8,
+        norm_group=config.label_group,
+    )
+
+
+def cost(train: Split, budget: Budget, config: Config) -> Cost:
+    """Training the teacher, its forward pass and input gradient on every image and step, and labels for regions."""
+    count = sum(budget.counts(train.class_counts()))
+    return recovery.cost(
+        train,
+        config.teacher,
+        teachers.recipe(config.teacher_recipe, flips=train.flips, epochs=config.teacher_epochs),
+        images=count,
+        steps=config.steps,
+        together=config.chunk or config.batch,
+        regions=count * config.label_epochs if config.labels == "regions" else 0,
+    )
