@@ -40,6 +40,11 @@ class FlatNetwork:
         return sum(self._sizes)
 
     @property
+    def skeleton(self) -> nn.Module:
+        """The architecture, with parameters that have shapes and no values."""
+        return self._skeleton
+
+    @property
     def shapes(self) -> Mapping[str, torch.Size]:
         """Name and shape of every parameter, in the order in which they lie in the vector."""
         return dict(self._shapes)

@@ -80,7 +80,7 @@ def _descend(
     images: Tensor, labels: Tensor, step_size: Tensor, inner: InnerLoop, segment: Segment, step: Step
 ) -> tuple[list[Tensor], list[Tensor]]:
     """theta_0 .. theta_N, and v_0 .. v_{N-1} where there is momentum."""
-    path, velocities = [segment.start], []
+    path, velocities = [segment.start], list[Tensor]()
     for k, batch in enumerate(inner.batches):
         rows = batch.to(images.device)
         prepared = inner.prepare(k, images[rows], labels[rows])

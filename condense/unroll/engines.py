@@ -9,8 +9,9 @@ from torch import Tensor
 from condense.errors import BadInput, UnknownName
 from condense.unroll import full, textbook
 from condense.unroll.adjoint import Sweep
+from condense.unroll.compiled import compiled_step
 from condense.unroll.inner import InnerLoop, Outer, Segment, check
-from condense.unroll.steps import DoubleBackward
+from condense.unroll.steps import DoubleBackward, Step
 
 ENGINES = ("adjoint", "unroll", "higher", "tesla")
 
@@ -24,17 +25,22 @@ class Engine:
             gradient with all graphs alive; "higher", the same by the `higher` library, the textbook form; "tesla",
             the approximation of TESLA (Cui et al., ICML 2023, https://arxiv.org/abs/2211.10586).
         bfloat16: convolutions and matrix products in bfloat16; norms, loss, parameters and residuals are not.
+        compile: build machine code for the steps of "adjoint" and "tesla", once for each architecture.
 
     Raises:
         UnknownName: for another name.
+        BadInput: for an engine that cannot be compiled.
     """
 
     name: str = "adjoint"
     bfloat16: bool = False
+    compile: bool = False
 
     def __post_init__(self) -> None:
         if self.name not in ENGINES:
             raise UnknownName("unrolling engine", self.name, ENGINES)
+        if self.compile and self.name not in ("adjoint", "tesla"):
+            raise BadInput(f"the engine {self.name!r} keeps graphs of autograd and is not compiled; set compile=False")
 
 
 def outer_loss(
@@ -69,5 +75,10 @@ def outer_loss(
     exact = engine.name == "adjoint"
     if not exact and (inner.momentum or [match.after for match in segment.matches] != [len(inner.batches)]):
         raise BadInput("tesla knows plain descent and one match after the last step; use the engine 'adjoint'")
-    step = DoubleBackward(inner.network, engine.bfloat16)
-    return Outer(*Sweep.apply(images, labels, step_size, inner, segment, step, exact))
+    return Outer(*Sweep.apply(images, labels, step_size, inner, segment, _step(inner, engine), exact))
+
+
+def _step(inner: InnerLoop, engine: Engine) -> Step:
+    if engine.compile:
+        return compiled_step(inner.network, engine.bfloat16, max(len(batch) for batch in inner.batches))
+    return DoubleBackward(inner.network, engine.bfloat16)

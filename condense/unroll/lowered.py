@@ -1,0 +1,103 @@
+"""The ConvNet of the matching papers as matrix products over maps in the order (N, H, W, C).
+
+What a compiler needs to be fast here: no operation that forces a memory order, every pass over a map written out so
+that neighbours fuse, no kernel that computes more derivatives than are asked for, and no convolution kernel at all: the
+first layer is a product with 3x3 patches, the others are Winograd's.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from condense.errors import BadInput
+from condense.flat import FlatNetwork
+from condense.networks.convnet import ConvBlock, ConvNet
+from condense.unroll.winograd import LARGE, SMALL, convolve, transformed_kernels
+
+
+class LoweredConvNet:
+    """A ConvNet as a function of its parameters in the form that the products take; that form is linear in them.
+
+    half: products in bfloat16; what is between them is not.
+
+    Raises:
+        BadInput: for another network.
+    """
+
+    def __init__(self, network: FlatNetwork, half: bool):
+        skeleton = network.skeleton
+        if not isinstance(skeleton, ConvNet):
+            raise BadInput(
+                f"the compiled adjoint is written for the ConvNet, got {type(skeleton).__name__}; "
+                "use an engine with compile=False"
+            )
+        self._network = network
+        self._blocks: list[ConvBlock] = list(skeleton.blocks)  # type: ignore[arg-type]
+        self._pooling = skeleton.pooling
+        self._half = half
+        # The large tiles would multiply the rounding errors of bfloat16.
+        self._filtering = SMALL if half else LARGE
+
+    def lower(self, parameters: Tensor) -> list[Tensor]:
+        """The parameters (P,) in the form that `logits` takes, a differentiable linear map."""
+        named = self._network.unflatten(parameters)
+        lowered = []
+        for name, value in named.items():
+            if name.endswith("conv.weight"):
+                value = (
+                    value.flatten(1).T
+                    if name == "blocks.0.conv.weight"
+                    else transformed_kernels(value, self._filtering)
+                )
+            lowered.append(value.contiguous())
+        return lowered
+
+    def patches(self, images: Tensor) -> Tensor:
+        """Images (N, C, H, W) as the patches under each place of the first kernel, (N, H', W', 9*C)."""
+        padding = cast(tuple[int, int], self._blocks[0].conv.padding)
+        columns = F.unfold(images, 3, padding=padding)  # (N, 9*C, H'*W')
+        sides = [side + 2 * border - 2 for side, border in zip(images.shape[2:], padding, strict=True)]
+        return columns.unflatten(2, sides).permute(0, 2, 3, 1)
+
+    def logits(self, lowered: list[Tensor], first: Tensor) -> Tensor:
+        """Logits (N, K) of the maps (N, H', W', C) behind the first convolution, without its bias.
+
+        first: `product` of the patches with the first of the lowered parameters, which is not used here.
+        """
+        rest = iter(lowered[1:])
+        maps = first + next(rest)
+        for index, block in enumerate(self._blocks):
+            if index:
+                maps = convolve(maps, next(rest), self._filtering, self.product) + next(rest)
+            if isinstance(block.norm, nn.GroupNorm):
+                maps = _normalise(maps, next(rest), next(rest), block.norm.num_groups, block.norm.eps)
+            maps = self._pool(block.activation(maps))
+        weight, bias = next(rest), next(rest)
+        features = maps.permute(0, 3, 1, 2).flatten(1)  # (N, C*h*w), in the order of the classifier's columns
+        return self.product(features, weight.T) + bias
+
+    def product(self, left: Tensor, right: Tensor) -> Tensor:
+        """Matrix product in the precision of the products, its result in that of the rest."""
+        if self._half:
+            return torch.matmul(left.bfloat16(), right.bfloat16()).float()
+        return torch.matmul(left, right)
+
+    def _pool(self, maps: Tensor) -> Tensor:
+        if self._pooling == "none":
+            return maps
+        height, width = maps.shape[1] // 2, maps.shape[2] // 2
+        squares = maps[:, : 2 * height, : 2 * width].unflatten(1, (height, 2)).unflatten(3, (width, 2))
+        return squares.mean((2, 4)) if self._pooling == "avg" else squares.amax((2, 4))
+
+
+def _normalise(maps: Tensor, gain: Tensor, bias: Tensor, groups: int, epsilon: float) -> Tensor:
+    """Group norm of maps (N, H, W, C) in sums that a compiler turns into vector code; a Welford update is not."""
+    channels = maps.shape[3]
+    grouped = maps.unflatten(3, (groups, channels // groups))  # (N, H, W, groups, C/groups)
+    centred = grouped - grouped.mean((1, 2, 4), keepdim=True)
+    scale = (centred.square().mean((1, 2, 4), keepdim=True) + epsilon).rsqrt()
+    return (centred * (scale * gain.view(groups, -1))).flatten(3) + bias
