@@ -56,7 +56,8 @@ class Config:
     cached_views: int = 0  # features of so many fixed views per image instead of a teacher's pass in every step
     pool: int = 10  # M, networks that are trained online
     inner_steps: int = 1000  # T, updates of a network before a fresh one takes its place; 0: random networks
-    inner_lr: float = 0.1  # of SGD on all of (X_s, Y_s)
+    inner_batch: int = 0  # synthetic images of an update, which hold the most maps in memory; 0: all, as published
+    inner_lr: float = 0.1  # of its SGD
     inner_momentum: float = 0.9  # of that SGD
     inner_decay: float = 1e-3  # weight decay of that SGD, the ridge of the inner problem
     initial_space: Literal["preprocessed", "pixels"] = "preprocessed"  # of the first images; see the departures
@@ -131,7 +132,8 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
         optimizer.zero_grad()
         loss.backward(inputs=learned)
         optimizer.step()
-        pool.advance(member, images, targets, run.rng("birth", step))
+        kept = _inner_rows(images, config, run.rng("inner", step))
+        pool.advance(member, images[kept], targets[kept], run.rng("birth", step))
         run.log(loss=loss.detach())
     return DistilledSet.synthetic(images, Representations(targets.cpu()), train, space)
 
@@ -191,8 +193,14 @@ def _trained_pool(train: Split, images: Tensor, targets: Tensor, config: Config,
     starts = torch.randint(1, most, (config.pool,), generator=run.rng("starts")) * (config.inner_steps > 0)
     ends = starts.cumsum(0)
     for step in run.loop("warm-up", int(ends[-1]), run.state(**pool.parts())):
-        pool.update(int(torch.searchsorted(ends, step, right=True)), images, targets)
+        kept = _inner_rows(images, config, run.rng("warm-up", step))
+        pool.update(int(torch.searchsorted(ends, step, right=True)), images[kept], targets[kept])
     return pool
+
+
+def _inner_rows(images: Tensor, config: Config, generator: torch.Generator) -> Tensor:
+    """Rows of the synthetic set that an update sees, in a random order."""
+    return random_rows(len(images), config.inner_batch or len(images), generator).to(images.device)
 
 
 def _with_ones(features: Tensor) -> Tensor:
@@ -211,15 +219,17 @@ def cost(train: Split, budget: Budget, config: Config) -> Cost:
     forward, activations = networks.operations(network, train.shape), networks.activation_bytes(network, train.shape)
     watching, size = networks.operations(teacher, train.shape), network.classifier.in_features
     count = budget.images(len(train), train.n_classes)
+    inner = min(count, config.inner_batch or count)
     fresh = config.augment and not config.cached_views
-    step = forward * (config.real_batch + (4 if config.low_memory else 3) * count + 3 * count)
+    step = float(forward * (config.real_batch + (4 if config.low_memory else 3) * count + 3 * inner))
     step += kernels.operations(count, config.real_batch, size, teacher.classifier.in_features)
     step += watching * config.real_batch if fresh else 0
-    warm_up = 3 * forward * count * config.pool * config.inner_steps / 2
+    warm_up = 3 * forward * inner * config.pool * config.inner_steps / 2
+    held = max(inner, min(count, config.chunk) if config.low_memory else count)
     before = teacher_cost(train, config)
     return Cost(
         operations=before.operations + watching * len(train) * config.cached_views + warm_up + config.steps * step,
-        memory_bytes=max(before.memory_bytes, 2.0 * activations * count)
+        memory_bytes=max(before.memory_bytes, 2.0 * activations * held)
         + 4.0 * size * (config.real_batch + 3 * count)
         + 4.0 * len(train) * config.cached_views * teacher.classifier.in_features,
     )

@@ -9,7 +9,7 @@ Letters: m support samples, n queries, D features, d columns of the targets, C H
 
 from __future__ import annotations
 
-from condense.kernels.chunks import embed, frozen_features, streamed_loss, support_features
+from condense.kernels.chunks import embed, frozen_features, support_features
 from condense.kernels.infinite import InfiniteNetwork
 from condense.kernels.regression import dual_weights, gram, operations, predict, ridge_weights
 from condense.kernels.ridge import FREPO, KRR_ST, Ridge
@@ -29,6 +29,5 @@ __all__ = [
     "operations",
     "predict",
     "ridge_weights",
-    "streamed_loss",
     "support_features",
 ]

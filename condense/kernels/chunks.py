@@ -1,13 +1,11 @@
-"""Large batches in bounded memory: features of many images, and losses over many queries."""
+"""Features of many images in bounded memory."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
 from condense.networks import Network
@@ -40,45 +38,5 @@ def support_features(embed: Embed, images: Tensor, chunk: int | None = None) -> 
     """
     if chunk is None:
         return embed(images)
-    parts = [
-        checkpoint(embed, part, use_reentrant=False, preserve_rng_state=False)  # type: ignore[no-untyped-call]
-        for part in images.split(chunk)
-    ]
+    parts = [checkpoint(embed, part, use_reentrant=False, preserve_rng_state=False) for part in images.split(chunk)]
     return torch.cat(parts)
-
-
-def streamed_loss(
-    weights: Tensor, queries: Iterable[tuple[Tensor, Tensor]], loss: Callable[[Tensor, Tensor], Tensor]
-) -> Tensor:
-    """sum over chunks of loss(features @ weights, targets), with the features of one chunk in memory at a time.
-
-    The gradient by the weights is gathered on the way, which a loss that is a sum over queries allows.
-
-    weights: (D, d).  queries: chunks of (features (B, D), targets).  Returns a scalar, differentiable in the weights.
-    """
-    leaf = weights.detach().requires_grad_(weights.requires_grad)
-    total = weights.new_zeros(())
-    for features, targets in queries:
-        value = loss(features @ leaf, targets)
-        if leaf.requires_grad:
-            value.backward(inputs=[leaf])
-        total += value.detach()
-    if not leaf.requires_grad:
-        return total
-    result: Tensor = _Known.apply(weights, total, leaf.grad)
-    return result
-
-
-class _Known(torch.autograd.Function):
-    """A value whose gradient was computed along with it."""
-
-    @staticmethod
-    def forward(ctx: Any, weights: Tensor, value: Tensor, gradient: Tensor) -> Tensor:
-        ctx.save_for_backward(gradient)
-        return value.clone()
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        (gradient,) = ctx.saved_tensors
-        return gradients[0] * gradient, None, None

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from condense import networks
-from condense.kernels import FREPO, embed, frozen_features, ridge_weights, streamed_loss, support_features
+from condense.kernels import embed, frozen_features, support_features
 
 
 @pytest.fixture
@@ -47,26 +47,3 @@ def test_features_are_float32_or_wider_whatever_the_convolutions(network: networ
     assert half.dtype == torch.float32
     torch.testing.assert_close(half, exact.float(), rtol=0.1, atol=0.1)  # bfloat16 has eight bits
     assert not torch.equal(half, embed(network, images.float()))
-
-
-def test_a_streamed_loss_has_the_gradient_of_the_whole_one() -> None:
-    draws = torch.Generator().manual_seed(1)
-    support, targets, queries, answers = (
-        torch.randn(shape, generator=draws, dtype=torch.float64) for shape in ((4, 6), (4, 2), (9, 6), (9, 2))
-    )
-
-    def squared(prediction: Tensor, expected: Tensor) -> Tensor:
-        return (prediction - expected).square().sum()
-
-    results = []
-    for streamed in (True, False):
-        leaf = support.clone().requires_grad_()
-        weights = ridge_weights(leaf, targets, FREPO)
-        chunks = zip(queries.split(4), answers.split(4), strict=True)
-        value = streamed_loss(weights, chunks, squared) if streamed else squared(queries @ weights, answers)
-        (3 * value).backward()
-        results.append((value.detach(), leaf.grad))
-    torch.testing.assert_close(results[0], results[1])
-    chunks = zip(queries.split(4), answers.split(4), strict=True)
-    alone = streamed_loss(weights.detach(), chunks, squared)
-    torch.testing.assert_close(alone, results[1][0])
