@@ -82,13 +82,14 @@ def experts(
 ) -> Experts:
     """The experts 0 to count - 1 after 0 to `epochs` epochs, trained as far as they are not in the cache.
 
-    What is missing, its time and its size are said first. Training goes on where it was interrupted, by whoever: after
-    a kill at any moment the files are those of an unbroken training, bit for bit (on a CPU, with equally many threads).
-    Processes that ask at the same time share the experts out. A damaged record is named, and trained again.
+    Every record that is needed is verified, and a damaged one is named and trained again. What is missing, its time and
+    its size are said before work starts. Training goes on where it was interrupted, by whoever: after a kill at any
+    moment the files are those of an unbroken training, bit for bit (on a CPU, with equally many threads). Processes
+    that ask at the same time share the experts out.
 
     Args:
         space: the pixels that the networks see.
-        store: "float32", or "bfloat16-differences": half the size, off by at most 2^-9 of an epoch's change.
+        store: "float32", or "bfloat16-differences": half the size, off by at most 2^-8 of an epoch's change.
         engine: by default what `condense.experts.engines.choose_engine` names. Of the batched engine the last bits
             depend on which experts are trained together.
 

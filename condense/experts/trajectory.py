@@ -6,7 +6,7 @@ epoch that is there and was the last one can always be gone on from.
 
 Parameters are stored as they are, or as bfloat16 differences: d_e = bf16(theta_e - r_{e-1}), where r_0 = theta_0 and
 r_e = r_{e-1} + d_e is what a reader reconstructs. Each difference is taken against that, so the error of r_e is the
-rounding of d_e alone, at most 2^-9 of the change in that epoch, however many epochs came before.
+rounding of d_e alone, at most 2^-8 of the change in that epoch, however many epochs came before.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ that is never ahead of the file. The last epoch comes with the optimiser's state
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from typing import Any
 
@@ -82,19 +82,22 @@ class Workshop:
             return
         self._announce(trajectories, epochs, operations)
 
+        progress = self._run.progress
+
         def done() -> int:
             return sum(min(max(found.last, 0), epochs) for found in trajectories)
 
-        self._run.progress.begin("experts", len(trajectories) * epochs, done())
+        progress.begin("experts", len(trajectories) * epochs, done())
         try:
             for patient in (False, True):
                 unfinished = [number for number, found in enumerate(trajectories) if found.last < epochs]
+                if patient and unfinished:
+                    progress.say(f"waiting for another process, which trains {len(unfinished)} of the experts")
                 for group in self._groups(unfinished):
                     held = {number: trajectories[number] for number in group}
-                    for _ in self._complete_group(held, epochs, patient):
-                        self._run.progress.advance(done())
+                    self._complete_group(held, epochs, patient, lambda: progress.advance(done()))
         finally:
-            self._run.progress.end()
+            progress.end()
 
     def _sweep(self, trajectories: Sequence[Trajectory], epochs: int) -> None:
         """Removes checkpoints of trainings that had reached their last epoch when their process died."""
@@ -127,8 +130,9 @@ class Workshop:
         for block in sorted({number // together for number in numbers}):
             yield [number for number in numbers if number // together == block]
 
-    def _complete_group(self, group: Mapping[int, Trajectory], epochs: int, patient: bool) -> Iterator[None]:
-        """Yields after each epoch."""
+    def _complete_group(
+        self, group: Mapping[int, Trajectory], epochs: int, patient: bool, after_epoch: Callable[[], None]
+    ) -> None:
         with ExitStack() as held:
             try:
                 for found in group.values():
@@ -141,9 +145,11 @@ class Workshop:
                 if found.last < epochs:
                     by_start.setdefault(found.trained, {})[number] = found
             for start, alike in sorted(by_start.items()):
-                yield from self._train_group(alike, start, epochs)
+                self._train_group(alike, start, epochs, after_epoch)
 
-    def _train_group(self, group: Mapping[int, Trajectory], start: int, epochs: int) -> Iterator[None]:
+    def _train_group(
+        self, group: Mapping[int, Trajectory], start: int, epochs: int, after_epoch: Callable[[], None]
+    ) -> None:
         numbers = sorted(group)
         work = self.folder / f"{'-'.join(map(str, numbers))}.work"
         if any(found.damaged or found.last < 0 for found in group.values()):
@@ -162,7 +168,7 @@ class Workshop:
                 trainer.step(parameters, momentum, epoch, step)
                 if step == self._steps - 1:
                     self._record(group, epoch + 1, parameters, momentum if epoch + 1 == epochs else None)
-                    yield
+                    after_epoch()
         files.discard(work)
 
     def _mend(self, number: int, found: Trajectory) -> None:
