@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
@@ -35,8 +34,3 @@ def lost_margin(targets: Tensor) -> Tensor:
 def half_squared_error(prediction: Tensor, targets: Tensor) -> Tensor:
     """1/2 |P - Y|², summed over the classes and averaged over the batch.  prediction, targets: (n, K)."""
     return 0.5 * (prediction - targets).square().sum(dim=1).mean()
-
-
-def random_rows(count: int, size: int, generator: torch.Generator) -> Tensor:
-    """`size` of `count` rows without repetition, or all of them in a random order when there are not more.  int64."""
-    return torch.randperm(count, generator=generator)[:size]

@@ -63,6 +63,11 @@ def siamese(train: Split, augment: bool, *, flip_first: bool, **fields: Any) -> 
     return NoAugmentation()
 
 
+def random_rows(count: int, size: int, generator: torch.Generator) -> Tensor:
+    """`size` of `count` rows without repetition, or all of them in a random order when there are not more.  int64."""
+    return torch.randperm(count, generator=generator)[:size]
+
+
 class RealBatches:
     """Draws the same number of real images of every class, all classes in one gather.
 

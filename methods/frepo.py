@@ -23,11 +23,11 @@ import torch
 
 from condense import kernels, networks, preprocessing
 from condense.budget import Budget
-from condense.centred_labels import centred, half_squared_error, initial_targets, lost_margin, random_rows
+from condense.centred_labels import centred, half_squared_error, initial_targets, lost_margin
 from condense.data import Split
 from condense.distilled import DistilledSet, SoftLabels
 from condense.lamb import Lamb
-from condense.matching import Initial, initial_images
+from condense.matching import Initial, initial_images, random_rows
 from condense.method import Cost, Method, Preset
 from condense.mirror import expansion
 from condense.pool import Pool
@@ -83,7 +83,7 @@ PRESETS = {
             preprocessing="normalise",
         ),
         "two cores, digits",
-        distill_seconds=10.0,
+        distill_seconds=8.0,
         judge_seconds=3.0,
     ),
 }

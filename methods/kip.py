@@ -28,11 +28,11 @@ from torch import Tensor
 
 from condense import kernels, networks, preprocessing
 from condense.budget import Budget
-from condense.centred_labels import centred, half_squared_error, initial_targets, random_rows
+from condense.centred_labels import centred, half_squared_error, initial_targets
 from condense.data import Split
 from condense.distilled import DistilledSet, SoftLabels
 from condense.kernels import InfiniteNetwork, Ridge
-from condense.matching import Initial, initial_images
+from condense.matching import Initial, initial_images, random_rows
 from condense.method import Cost, Method, Preset
 from condense.run import Run
 from condense.training import SplitSource, on_device
@@ -76,7 +76,7 @@ PRESETS = {
             preprocessing="normalise",
         ),
         "two cores, digits",
-        distill_seconds=10.0,
+        distill_seconds=7.0,
         judge_seconds=3.0,
     ),
 }

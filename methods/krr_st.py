@@ -23,9 +23,9 @@ from torch import Tensor
 from condense import kernels, networks, preprocessing
 from condense.augment import CropFlip
 from condense.budget import Budget
-from condense.centred_labels import random_rows
 from condense.data import Split
 from condense.distilled import DistilledSet, Representations
+from condense.matching import random_rows
 from condense.method import Cost, Method, Preset
 from condense.pool import Pool
 from condense.preprocessing import Preprocessing
@@ -95,7 +95,7 @@ PRESETS = {
             teacher_projector=128,
         ),
         "two cores, digits",
-        distill_seconds=15.0,
+        distill_seconds=11.0,
         judge_seconds=1.0,
     ),
 }
