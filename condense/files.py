@@ -216,8 +216,10 @@ def _named_temporary(path: Path) -> Iterator[Path]:
     _live.add(temporary)
     try:
         yield temporary
-    except Exception:
+    except Exception as error:
         _remove(temporary)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)  # a full disk says nothing of the place
         raise
     finally:
         _live.discard(temporary)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
-import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from condense import data, distilled, files, machine, methods
-from condense.api.place import SETS, WORK, Place
+from condense.api.place import SETS, WORK, Place, require_writable
 from condense.budget import Budget
 from condense.data import Dataset
 from condense.distilled import DistilledSet
@@ -65,8 +65,13 @@ def distill(
 
     work = WORK / name
     _announce(plugin, source, budget, config, place)
-    with machine.PeakMemory(place.device) as peak:
-        result = _run_method(plugin, config, budget, source, seed, work, place, request)
+    try:
+        with machine.PeakMemory(place.device) as peak:
+            result = _run_method(plugin, config, budget, source, seed, work, place, request)
+    except BadInput:
+        with contextlib.suppress(OSError):
+            work.rmdir()  # a run that was refused took what was in it away
+        raise
     provenance = {
         **result.provenance,  # what the method says of itself, the resolved configuration, phases that ended early
         "method": plugin.name,
@@ -96,11 +101,7 @@ def _is_finished(target: Path, request: str) -> bool:
     """Whether the set asked for stands in its folder already; refuses a place that holds anything else."""
     if (target / "set.json").is_file() and distilled.load(target).provenance.get("request") == request:
         return True
-    standing = next(place for place in (target, *target.absolute().parents) if place.exists())
-    if not standing.is_dir():
-        raise BadInput(f"{standing} is a file where a folder should be; choose another --out")
-    if not os.access(standing, os.W_OK | os.X_OK):
-        raise BadInput(f"{standing} cannot be written to; choose another --out, or change its permissions")
+    standing = require_writable(target, "--out")
     if standing == target and any(target.iterdir()):
         raise BadInput(f"{target} exists and holds something else; choose another --out or remove it")
     return False

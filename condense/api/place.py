@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,24 @@ class Place:
             "time_budget": self.time_budget,
             "progress": self.progress,
         }
+
+
+def require_writable(target: Path, option: str) -> Path:
+    """The folder that stands on the way to `target`, or is it, before work goes into what could not be kept.
+
+    Raises:
+        BadInput: naming the command line's option, when nothing can be written there.
+    """
+    try:
+        os.fspath(target).encode()
+    except UnicodeEncodeError:
+        raise BadInput(f"{os.fspath(target)!a} is not valid UTF-8; choose another {option}") from None
+    standing = next(place for place in (target, *target.absolute().parents) if place.exists())
+    if not standing.is_dir():
+        raise BadInput(f"{standing} is a file where a folder should be; choose another {option}")
+    if not os.access(standing, os.W_OK | os.X_OK):
+        raise BadInput(f"{standing} cannot be written to; choose another {option}, or change its permissions")
+    return standing
 
 
 def load(name: str | Path, *, dataset: str | None = None, place: Place | None = None) -> DistilledSet:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from condense import distilled, files
-from condense.api.place import RESULTS, WORK, Place, origin, set_folder
+from condense.api.place import RESULTS, WORK, Place, origin, require_writable, set_folder
 from condense.budget import Budget
 from condense.distilled import DistilledSet
 from condense.evaluate import judge as judging
@@ -39,9 +39,10 @@ def score(
         command: the command line to record; None records this process's own.
 
     Raises:
-        BadInput: when the data set is not the one that the set was made from.
+        BadInput: when the data set is not the one that the set was made from, or records cannot be written there.
     """
     place = place or Place()
+    require_writable(results, "--results")
     judged = distilled.load(set_folder(name))
     made = judged.provenance
     source = origin(judged, name, dataset, place)

@@ -222,3 +222,12 @@ def test_a_place_that_cannot_be_written_to_is_told_before_the_work(
     said = refused(capsys, *DISTILL, "--ipc", "1", "--out", "here/set")
     assert "cannot be written to; choose another --out, or change its permissions" in said
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_that_is_no_text_is_refused_before_the_work(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = refused(capsys, *DISTILL, "--ipc", "1", "--out", os.fsdecode(b"\xff"))
+    assert said == "'\\udcff' is not valid UTF-8; choose another --out"
+    assert list(tmp_path.iterdir()) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,17 @@ def test_a_tampered_set_is_refused_by_name(made: str, capsys: pytest.CaptureFixt
     err = capsys.readouterr().err
     assert err.startswith(f"condense: error: {data}: damaged file")
     assert not Path("runs/results").exists()
+
+
+def test_records_that_could_not_be_written_are_told_of_before_the_judging(
+    made: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: str(path) != "locked")  # whatever a superuser may do
+    Path("locked").mkdir()
+    assert main(["evaluate", made, *EVALUATE, "--results", "locked"]) == 2
+    said = "locked cannot be written to; choose another --results, or change its permissions"
+    assert capsys.readouterr().err == f"condense: error: {said}\n"
+    assert list(Path("runs/work").iterdir()) == list(Path("locked").iterdir()) == []
 
 
 def test_the_pictures_of_a_selection_are_shown(made: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -216,3 +216,14 @@ def test_an_append_that_fails_leaves_what_was_there_in_front(tmp_path: Path, mon
     with pytest.raises(OSError, match="No space left"):
         files.append(path, [b"two", b"three"])
     assert path.read_bytes() == b"onetwo"
+
+
+def test_a_full_disk_is_told_with_the_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(handle: IO[bytes], data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(files, "write", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        files.write_text(tmp_path / "set.json", "text")
+    assert caught.value.filename == str(tmp_path / "set.json")
+    assert list(tmp_path.iterdir()) == []
