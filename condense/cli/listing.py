@@ -103,7 +103,10 @@ def _protocols(data_dir: Path | None) -> list[Facts]:
     from condense.evaluate import protocols
     from condense.evaluate.transfer import protocol as transfers
 
-    every = [*map(protocols.load, protocols.names()), *map(transfers.load, transfers.names())]
+    every: list[protocols.Protocol | transfers.TransferProtocol] = [
+        *map(protocols.load, protocols.names()),
+        *map(transfers.load, transfers.names()),
+    ]
     return [
         {
             "name": protocol.name,

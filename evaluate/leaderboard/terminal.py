@@ -67,9 +67,8 @@ def plain(section: Section, grids: Sequence[Grid], width: int) -> str:
 
     target = io.StringIO()
     console = Console(file=target, width=width, color_system=None, force_terminal=False, highlight=False, markup=False)
-    for part in (section.heading, section.warning, *section.claims):
-        if part:
-            console.print(part)
+    for sentence in filter(None, (section.heading, section.warning, *section.claims)):
+        console.print(sentence)
     for part in grids:
         drawn = RichTable(box=None, padding=(0, 1), show_edge=False)
         for column in part.columns:

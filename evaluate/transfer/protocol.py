@@ -120,7 +120,8 @@ class TransferProtocol(_Part):
 
     def settings(self) -> list[Setting]:
         """Every use with every share, in the order of the tables."""
-        kinds: list[Kind] = [*(["fine-tune"] if self.fine_tune else []), *(["probe"] if self.probe else [])]
+        kinds: list[Kind] = ["fine-tune"] if self.fine_tune else []
+        kinds += ["probe"] if self.probe else []
         return [Setting(kind, share) for kind in kinds for share in self.shares]
 
     def self_supervision(self, network: str) -> BarlowTwins:
