@@ -30,7 +30,7 @@ from condense.data import Split
 from condense.distilled import DistilledSet, HardLabels
 from condense.experts import ExpertRecipe, Experts, experts
 from condense.matching import random_indices, siamese
-from condense.method import Cost, Method, Preset
+from condense.method import Cost, Count, Method, Preset
 from condense.mirror import unchanged
 from condense.run import Run
 from condense.trajectories import (
@@ -68,10 +68,10 @@ ABOUT = Method(
 @dataclass(frozen=True)
 class Config:
     steps: int = 5_000  # outer steps, each on one segment of one expert
-    student_steps: int = 20  # N, steps of the student
-    expert_epochs: int = 3  # M, epochs of the expert that they match
-    start_epochs: int = 20  # T+, a segment starts after 0 to T+ - 1 epochs of the expert
-    batch: int | None = None  # b, synthetic images in a student's step; none: all
+    student_steps: Count = 20  # N, steps of the student
+    expert_epochs: Count = 3  # M, epochs of the expert that they match
+    start_epochs: Count = 20  # T+, a segment starts after 0 to T+ - 1 epochs of the expert
+    batch: Count | None = None  # b, synthetic images in a student's step; none: all
     lr_images: float = 1000.0  # step size of the images
     momentum: float = 0.5  # of the SGD on images and step size
     step_size: float = 0.01  # beta, the student's; learned from this value on
@@ -82,13 +82,13 @@ class Config:
     perturbation: float = 1.0  # a, relative noise on the convolutions that the student starts from; 0: none
     augment: bool = True  # DSA of experts and students
     initial: Literal["representative", "real"] = "representative"  # images near cluster centres, or any real ones
-    experts: int = 100  # trajectories, shared between methods that train them alike
-    epochs: int = 50  # of an expert; their rate drops once half of them and two more are done
+    experts: Count = 100  # trajectories, shared between methods that train them alike
+    epochs: Count = 50  # of an expert; their rate drops once half of them and two more are done
     expert_lr: float = 0.003  # step size of the experts
     expert_drop: float = 0.6  # factor of that drop
     expert_momentum: float = 0.9  # of the experts' SGD
     expert_decay: float = 1e-3  # weight decay of the experts
-    expert_batch: int = 256  # real images in a step of an expert
+    expert_batch: Count = 256  # real images in a step of an expert
     clipping_epochs: int = 10  # epochs in which the weight of the experts' loss rises from 1/2 to 1; 0: always 1
     gradient_penalty: float = 2.0  # lambda, pulls the experts' input gradient at every pixel to length 1; 0: none
     engine: str = "adjoint"  # of the unrolled gradient: adjoint | higher | unroll

@@ -33,7 +33,7 @@ from condense.data import Split
 from condense.distilled import DistilledSet, HardLabels, SoftLabels
 from condense.experts import ExpertRecipe, Experts, experts
 from condense.matching import random_indices, siamese
-from condense.method import Cost, Method, Preset
+from condense.method import Cost, Count, Method, Preset
 from condense.mirror import expansion
 from condense.preprocessing import Preprocessing
 from condense.run import Run
@@ -72,14 +72,14 @@ ABOUT = Method(
 @dataclass(frozen=True)
 class Config:
     steps: int = 10_000  # outer steps, each on one segment of one expert
-    student_steps: int = 80  # N, steps of the student
-    expert_epochs: int = 2  # M, epochs of the expert that they match
+    student_steps: Count = 80  # N, steps of the student
+    expert_epochs: Count = 2  # M, epochs of the expert that they match
     lowest_start: int = 0  # T-, the first epoch at which a segment may start
-    first_start: int = 10  # T, the end of the window in the first step, exclusive
-    last_start: int = 20  # T+, the end of the window once it has risen, exclusive
-    rise: int = 1_000  # R, steps in which it rises
+    first_start: Count = 10  # T, the end of the window in the first step, exclusive
+    last_start: Count = 20  # T+, the end of the window once it has risen, exclusive
+    rise: Count = 1_000  # R, steps in which it rises
     sequential: bool = True  # the window rises; otherwise it ends at T+ from the start
-    batch: int | None = 100  # b, synthetic images in a student's step; none: all
+    batch: Count | None = 100  # b, synthetic images in a student's step; none: all
     lr_images: float = 100.0  # step size of the images
     momentum: float = 0.5  # of the SGD on images and step size
     step_size: float = 0.01  # the student's; learned from this value on
@@ -92,10 +92,10 @@ class Config:
     mirror: bool = False  # FYI: batches are halved and joined by their mirror images
     flip_first: bool = False  # FYI's DSA: always flips with probability 1/2, then takes one of the other five ops
     initial: Literal["correct", "real"] = "correct"  # real images that an expert classifies correctly, or any
-    experts: int = 100  # trajectories, shared between methods that train them alike
-    epochs: int = 100  # of an expert; the last one chooses images and labels
+    experts: Count = 100  # trajectories, shared between methods that train them alike
+    epochs: Count = 100  # of an expert; the last one chooses images and labels
     expert_lr: float = 0.01  # step size of the experts
-    expert_batch: int = 256  # real images in a step of an expert
+    expert_batch: Count = 256  # real images in a step of an expert
     rho: float = 0.01  # radius of the experts' sharpness-aware step; 0: plain SGD, as MTT
     alpha: float = 0.3  # weight of GSAM's orthogonal part; 0: ASAM
     engine: str = "adjoint"  # of the unrolled gradient: adjoint | higher | tesla (approximate) | unroll

@@ -29,7 +29,7 @@ from condense.data import Split
 from condense.distilled import DistilledSet, HardLabels
 from condense.experts import ExpertRecipe, experts
 from condense.matching import Initial, initial_images, siamese
-from condense.method import Cost, Method, Preset
+from condense.method import Cost, Count, Method, Preset
 from condense.mirror import expansion
 from condense.run import Run
 from condense.trajectories import Descent, Student, Window, expert_in_turn, matching_cost
@@ -48,10 +48,10 @@ ABOUT = Method(
 @dataclass(frozen=True)
 class Config:
     steps: int = 5_000  # outer steps, each on one segment of one expert
-    student_steps: int = 30  # N, steps of the student
-    expert_epochs: int = 2  # M, epochs of the expert that they match
-    start_epochs: int = 20  # T+, a segment starts after 0 to T+ - 1 epochs of the expert
-    batch: int | None = None  # b, synthetic images in a student's step; none: all
+    student_steps: Count = 30  # N, steps of the student
+    expert_epochs: Count = 2  # M, epochs of the expert that they match
+    start_epochs: Count = 20  # T+, a segment starts after 0 to T+ - 1 epochs of the expert
+    batch: Count | None = None  # b, synthetic images in a student's step; none: all
     lr_images: float = 100.0  # step size of the images
     momentum: float = 0.5  # of the SGD on images and step size
     step_size: float = 0.001  # alpha, the student's; learned from this value on
@@ -60,9 +60,9 @@ class Config:
     mirror: bool = False  # FYI: batches are halved and joined by their mirror images
     flip_first: bool = False  # FYI's DSA: always flips with probability 1/2, then takes one of the other five ops
     initial: Initial = "real"  # start from real images or from noise
-    experts: int = 100  # trajectories, shared between methods that train them alike
+    experts: Count = 100  # trajectories, shared between methods that train them alike
     expert_lr: float = 0.01  # step size of the experts' plain SGD
-    expert_batch: int = 256  # real images in a step of an expert
+    expert_batch: Count = 256  # real images in a step of an expert
     engine: str = "adjoint"  # of the unrolled gradient: adjoint | higher | tesla (approximate) | unroll
     network: str = "convnet"  # f, of experts and students; its depth follows the image size
     preprocessing: str = "zca"  # pixel space of experts, matching and training: normalise | zca | identity

@@ -29,7 +29,7 @@ from condense.distilled import DistilledSet, HardLabels
 from condense.experts import ExpertRecipe, experts
 from condense.flat import FlatNetwork
 from condense.matching import Initial, initial_images, siamese
-from condense.method import Cost, Method, Preset
+from condense.method import Cost, Count, Method, Preset
 from condense.mirror import unchanged
 from condense.run import Run
 from condense.trajectories import Descent, Student, Window, expert_in_turn, logits_of, matching_cost
@@ -48,10 +48,10 @@ ABOUT = Method(
 @dataclass(frozen=True)
 class Config:
     steps: int = 10_000  # outer steps, each on one segment of one expert
-    student_steps: int = 10  # N, steps of the student
-    expert_epochs: int = 3  # M, epochs of the expert that they match
-    start_epochs: int = 10  # T+, a segment starts after 0 to T+ - 1 epochs of the expert
-    batch: int | None = 100  # b, synthetic images in a student's step; none: all
+    student_steps: Count = 10  # N, steps of the student
+    expert_epochs: Count = 3  # M, epochs of the expert that they match
+    start_epochs: Count = 10  # T+, a segment starts after 0 to T+ - 1 epochs of the expert
+    batch: Count | None = 100  # b, synthetic images in a student's step; none: all
     lr_images: float = 1e4  # step size of the images
     momentum: float = 0.5  # of the SGD on images and step size
     step_size: float = 0.01  # beta, the student's; learned from this value on
@@ -59,9 +59,9 @@ class Config:
     soft_labels: bool = True  # students learn what the expert, at the end of the segment, says of the images
     augment: bool = True  # DSA of experts and students
     initial: Initial = "real"  # start from real images or from noise
-    experts: int = 50  # trajectories, shared between methods that train them alike
+    experts: Count = 50  # trajectories, shared between methods that train them alike
     expert_lr: float = 0.01  # step size of the experts' plain SGD
-    expert_batch: int = 256  # real images in a step of an expert
+    expert_batch: Count = 256  # real images in a step of an expert
     engine: str = "tesla"  # of the unrolled gradient: tesla (approximate) | adjoint | higher | unroll
     network: str = "convnet"  # of experts and students; its depth follows the image size
     preprocessing: str = "normalise"  # pixel space of experts, matching and training: normalise | zca | identity

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from condense.errors import Diverged
+from condense.errors import BadInput, Diverged
 from condense.run import Run
 
 PATIENCE = 100  # rejected steps in a row after which no recovery is to be expected
@@ -30,6 +30,9 @@ class Descent:
         images, step_size, labels: what the losses given to `step` depend on; labels are (M, K) logits, or None when
             they are not learned.
         threshold: None accepts every finite loss.
+
+    Raises:
+        BadInput: for a step size that is not positive.
     """
 
     def __init__(
@@ -45,6 +48,8 @@ class Descent:
         lr_labels: float = 0.0,
         momentum_labels: float = 0.0,
     ):
+        if not step_size > 0:
+            raise BadInput(f"step_size must be positive to be learned, got {step_size.item():g}")
         self.step_size = step_size.requires_grad_()
         self.threshold = threshold
         groups: list[dict[str, Any]] = [

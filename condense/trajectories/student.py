@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from condense.augment import Augmentation
+from condense.errors import BadInput
 from condense.flat import FlatNetwork
 from condense.mirror import Expansion, mirrored
 from condense.trajectories.sampling import halved, minibatches
@@ -24,6 +25,9 @@ class Student:
         expand: mirror images, or nothing; with them a step draws half as many images, so that it trains on as many.
         steps: N.
         batch: b, images in a step; None: all.
+
+    Raises:
+        BadInput: for a batch without an image.
     """
 
     network: FlatNetwork
@@ -31,6 +35,10 @@ class Student:
     expand: Expansion
     steps: int
     batch: int | None
+
+    def __post_init__(self) -> None:
+        if self.batch is not None and self.batch < 1:
+            raise BadInput(f"batch must be at least 1 image, got {self.batch}; none takes all of them")
 
     def loop(
         self, images: Tensor, generator: torch.Generator, *, momentum: float = 0.0, scale: float = 1.0

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from condense.errors import Diverged
+from condense.errors import BadInput, Diverged
 from condense.run import Run
 from condense.trajectories import Descent
 from condense.trajectories.descent import PATIENCE
@@ -114,6 +114,11 @@ def test_the_step_size_at_most_halves_or_doubles(run: Run, slope: float, expecte
     problem.descend(run, lambda images, step_size, labels: slope * step_size + 0 * (images.sum() + labels.sum()))
     assert problem.step_size.item() == pytest.approx(expected)
     assert problem.descent.report()["limited_step_sizes"] == 1
+
+
+def test_a_step_size_of_zero_is_refused_before_the_work() -> None:
+    with pytest.raises(BadInput, match="step_size must be positive to be learned, got 0"):
+        Descent(torch.zeros(1), torch.tensor(0.0), lr_images=1.0, lr_step_size=1.0, momentum=0.5)
 
 
 def test_nothing_but_bad_steps_is_a_divergence(tmp_path: Path) -> None:

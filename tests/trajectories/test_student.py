@@ -7,6 +7,7 @@ import torch
 
 from condense import networks
 from condense.augment import DSA, Augmentation, NoAugmentation
+from condense.errors import BadInput
 from condense.flat import FlatNetwork
 from condense.mirror import Expansion, mirrored, unchanged
 from condense.trajectories import Student
@@ -72,6 +73,11 @@ def test_a_step_asked_again_is_augmented_alike_and_another_one_is_not() -> None:
 def test_the_inner_loop_takes_over_momentum_and_scale() -> None:
     inner = _student(NoAugmentation(), unchanged, None).loop(IMAGES, _generator(), momentum=0.9, scale=1.29)
     assert (inner.momentum, inner.scale) == (0.9, 1.29)
+
+
+def test_a_batch_without_an_image_is_refused() -> None:
+    with pytest.raises(BadInput, match="batch must be at least 1 image, got 0; none takes all"):
+        _student(NoAugmentation(), unchanged, 0)
 
 
 @pytest.mark.parametrize("expand", [unchanged, mirrored])
