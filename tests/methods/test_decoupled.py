@@ -1,0 +1,111 @@
+"""SRe2L, CDA and CV-DD: what makes them the same, and what they tell of their teachers."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from condense import methods
+from condense.budget import Budget
+from condense.data import Split
+from condense.distilled import DistilledSet
+from condense.run import Run
+
+NETWORK = "convnet-d1:width=4,norm=batch"
+SMALL = {"teacher_recipe": "tiny-images", "teacher_epochs": 2, "steps": 4, "batch": 2, "roll_to": 2}
+ALONE = {"lr": 0.2, "statistics_weight": 0.1, "initial": "noise", "smallest_crop": 0.3, "labels": "hard"}
+
+
+@pytest.fixture(scope="module")
+def train() -> Split:
+    draws = torch.Generator().manual_seed(0)
+    labels = torch.arange(60) % 3
+    images = 40 * labels[:, None, None, None] + torch.randint(0, 120, (60, 1, 8, 8), generator=draws)
+    return Split.from_arrays(images.to(torch.uint8), labels, ("one", "two", "three"))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs and their cache: the teacher is trained once for all tests."""
+    return tmp_path_factory.mktemp("decoupled")
+
+
+def distilled(method: str, train: Split, folder: Path, **changes: Any) -> DistilledSet:
+    plugin = methods.get(method)
+    config = dataclasses.replace(plugin.config(), **{**SMALL, **changes})
+    with Run(folder / f"{method}-{len(list(folder.iterdir()))}", seed=5, cache_dir=folder / "cache") as run:
+        made: DistilledSet = plugin.distill(train, Budget(ipc=2), config, run)
+    return made
+
+
+def pixels(made: DistilledSet) -> torch.Tensor:
+    assert made.images is not None
+    return made.images
+
+
+def test_cda_without_a_curriculum_is_sre2l(train: Split, folder: Path) -> None:
+    alike = {**ALONE, "teacher": NETWORK, "flip": True}
+    base = distilled("sre2l", train, folder, **alike)
+    assert torch.equal(pixels(base), pixels(distilled("cda", train, folder, **alike, curriculum="constant")))
+    assert torch.equal(pixels(base), pixels(distilled("cda", train, folder, **alike, milestone=0.0)))
+    assert not torch.equal(pixels(base), pixels(distilled("cda", train, folder, **alike)))
+
+
+def test_a_committee_of_one_is_sre2l(train: Split, folder: Path) -> None:
+    base = distilled("sre2l", train, folder, **ALONE, teacher=NETWORK, flip=True)
+    committee = distilled("cvdd", train, folder, **ALONE, committee=NETWORK, members=1, voting="equal")
+    assert torch.equal(pixels(base), pixels(committee))
+
+
+def test_votes_follow_what_students_of_each_member_reach(train: Split, folder: Path) -> None:
+    committee = {"committee": f"{NETWORK} + convnet-d2:width=4,norm=batch", "members": 2, "label_batch": 4}
+    prior = {"prior_ipc": 2, "prior_steps": 3, "prior_epochs": 2, "prior_student": NETWORK}
+    measured = distilled("cvdd", train, folder, **ALONE, **committee, **prior)
+    priors = measured.provenance["priors"]
+    assert len(priors) == 2
+    assert all(
+        0 <= percent <= 100 and (percent * 6 / 100) == pytest.approx(round(percent * 6 / 100)) for percent in priors
+    )
+    text = "+".join(str(percent) for percent in priors)
+    given = distilled("cvdd", train, folder, **ALONE, **committee, priors=text)
+    assert torch.equal(pixels(measured), pixels(given))
+    other = distilled("cvdd", train, folder, **ALONE, **committee, priors="90+10")
+    assert not torch.equal(pixels(measured), pixels(other))
+
+
+@pytest.mark.parametrize("method", ["sre2l", "cda"])
+def test_a_set_tells_its_teacher_and_its_label_recipe(method: str, train: Split, folder: Path) -> None:
+    told = distilled(method, train, folder, teacher=NETWORK, label_statistics="running").provenance
+    (teacher,) = told["teachers"]
+    assert teacher["network"] == "convnet-d1:norm=batch,width=4"
+    assert 0 <= teacher["accuracy"] <= 1
+    assert teacher["operations"] > 0
+    assert told["label_recipe"]["teachers"] == NETWORK
+    assert list(told["volatile"]["teacher_seconds"]) == ["convnet-d1:norm=batch,width=4"]
+
+
+def test_images_are_pixels_and_labels_know_their_class(train: Split, folder: Path) -> None:
+    made = distilled("sre2l", train, folder, teacher=NETWORK)
+    assert pixels(made).dtype == torch.uint8
+    assert made.labels.offers == {"teacher", "hard"}
+    assert made.labels.hard().tolist() == [0, 0, 1, 1, 2, 2]
+
+
+def test_published_settings_are_those_of_the_scripts() -> None:
+    sre2l, cda, cvdd = (methods.get(name).presets for name in ("sre2l", "cda", "cvdd"))
+
+    def fields(presets: Any, preset: str, *names: str) -> list[Any]:
+        return [getattr(presets[preset].config, name) for name in names]
+
+    recover = ("lr", "statistics_weight", "steps", "smallest_crop", "roll_from", "roll_to")
+    assert fields(sre2l, "released-cifar", *recover) == [0.25, 0.01, 1000, 1.0, 0, 4]
+    assert fields(sre2l, "released-tiny-imagenet", *recover) == [0.1, 1.0, 4000, 0.08, -4, 4]
+    assert fields(sre2l, "released-imagenet", *recover) == [0.25, 0.01, 4000, 0.08, 0, 32]
+    assert fields(cda, "table-1-tiny-imagenet", *recover, "milestone") == [0.4, 0.05, 4000, 0.08, 0, 4, 1.0]
+    assert fields(cda, "table-1-imagenet", *recover, "curriculum") == [0.25, 0.01, 4000, 0.08, 0, 32, "cosine"]
+    assert fields(cvdd, "table-1-cifar", *recover, "vote_temperature") == [0.25, 0.01, 4000, 0.08, 0, 4, 5.0]
+    assert fields(cvdd, "table-1-imagenet", "label_batch", "label_group", "label_statistics") == [16, 8, "batch"]
