@@ -10,7 +10,8 @@ memory   An outer gradient of 1000 synthetic images, plain and in low-memory mod
 step     A whole outer step of KRR-ST: 100 images of CIFAR-10's shape, 1024 real ones, ConvNet 128-256-512 with batch
          norm and a ResNet-18 teacher. Sides: a plain loop as in the authors' code (whole batches, NCHW, float32, LU,
          the system's allocator); the method with a fresh teacher's pass in every step, in float32 and in bfloat16; the
-         method with cached teacher features. The method's parts are timed inside its own loop.
+         method with cached teacher features, and with bfloat16 online networks too. The method's parts are timed inside
+         its own loop.
 
 Every measurement is a process of its own, and the sides take turns, so that load from elsewhere meets all alike.
 """
@@ -41,7 +42,7 @@ from condense import allocator
 SIDES = {
     "algebra": ("floor", "ours", "autograd"),
     "memory": ("plain", "low-memory"),
-    "step": ("reference", "fresh", "fresh-bf16", "cached"),
+    "step": ("reference", "fresh", "fresh-bf16", "cached", "cached-bf16"),
 }
 FIRST = {part: sides[0] for part, sides in SIDES.items()}  # what the others are compared with
 SIZES = {"samples": 1000, "features": 8192, "queries": 1024, "columns": 512, "images": 100, "width": 128}
@@ -53,6 +54,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "fresh": {},
     "fresh-bf16": {"teacher_precision": "bfloat16"},
     "cached": {"cached_views": 1},
+    "cached-bf16": {"cached_views": 1, "precision": "bfloat16"},  # of the online networks: there is no teacher's pass
 }
 
 

@@ -7,7 +7,8 @@ Three kernels. "ntk" and "nngp" are exact for an infinitely wide network, fully 
 pooling (`condense.kernels.infinite`). "random-features" approximates the kernel of a pooled convolutional network by
 finite ones: k(x, x') = mean over R fresh random networks of f(x) . f(x') / D, drawn again in every step, so that the
 error of one draw, of the order of 1 / sqrt(R width), averages out over steps (after Loo et al., RFAD, NeurIPS 2022,
-https://arxiv.org/abs/2210.12067). The labels are stored as FRePo's are: logits at temperature 1.
+https://arxiv.org/abs/2210.12067). The first paper's other method, label solving, is `solve_labels`. Labels are stored
+as FRePo's are: logits at temperature 1.
 
 Departures from the paper:
     - the default kernel is "random-features" (paper: the exact kernel of a pooled convolutional network, which takes
@@ -35,7 +36,7 @@ from condense.kernels import InfiniteNetwork, Ridge
 from condense.matching import Initial, initial_images, random_rows
 from condense.method import Cost, Method, Preset
 from condense.run import Run
-from condense.training import SplitSource, on_device
+from condense.training import Source, SplitSource, on_device
 
 ABOUT = Method(
     title="KIP",
@@ -54,6 +55,7 @@ class Config:
     real_batch: int = 1024  # |X_t|, real images of a step
     ridge: float = 1e-6  # lambda = ridge * tr(K_ss) / m, the trace inside the gradient
     learn_labels: bool = True  # Y_s moves together with X_s
+    solve_labels: bool = False  # label solving: at the end Y_s becomes the best one for X_s over all real images
     kernel: Literal["random-features", "ntk", "nngp"] = "random-features"  # k
     networks: int = 4  # R, random networks of a step; random-features only
     network: str = "convnet:norm=none"  # their kind; random-features only
@@ -64,7 +66,13 @@ class Config:
     chunk: int = 256  # real images whose features or kernel rows are computed together
 
 
+_PSEUDO_INVERSE = 1e-12  # of the trace: directions of labels that no real image tells apart stay at zero
+
+
 PRESETS = {
+    "label-solve": Preset(
+        Config(steps=0, solve_labels=True, kernel="ntk"), "this project's choice: real images with solved labels"
+    ),
     "ntk": Preset(Config(kernel="ntk"), "this project's choice: the exact kernel of a fully connected network"),
     "cpu": Preset(
         Config(
@@ -101,6 +109,8 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
         loss.backward(inputs=learned)
         optimizer.step()
         run.log(loss=loss.detach())
+    if config.solve_labels:
+        targets = _solved(partial(regress, config.steps), images, real, answers, config.real_batch)
     return DistilledSet.synthetic(images, SoftLabels(targets.cpu(), form="logits"), train, space)
 
 
@@ -119,6 +129,21 @@ def _regressor(train: Split, config: Config, run: Run) -> Regressor:
         return kernels.support_features(lambda part: kernel(part, images), queries, config.chunk) @ dual
 
     return regress
+
+
+@torch.no_grad()
+def _solved(
+    regress: Callable[[Tensor, Tensor, Tensor], Tensor], images: Tensor, real: Source, answers: Tensor, chunk: int
+) -> Tensor:
+    """Y (m, K) that minimises |A Y - Y_t|² over all real images, A = K_ts (K_ss + lambda I)^-1, by normal equations."""
+    count, columns = len(images), answers.shape[1]
+    each = torch.eye(count, device=images.device)  # the regressor of these targets is A itself
+    normal, right = images.new_zeros(count, count).double(), images.new_zeros(count, columns).double()
+    for rows in torch.arange(len(real)).split(chunk):
+        a = regress(real.gather(rows, images.device), images, each).double()  # (n, m)
+        normal += a.T @ a
+        right += a.T @ answers[rows].to(right)
+    return kernels.dual_weights(normal, right, Ridge(_PSEUDO_INVERSE, "trace")).to(images.dtype)
 
 
 def _finite(train: Split, config: Config, ridge: Ridge, run: Run) -> Regressor:

@@ -82,8 +82,8 @@ PRESETS = {
     "cpu": Preset(
         Config(
             steps=300,
-            lr_images=0.01,
-            lr_targets=0.01,
+            lr_images=0.03,
+            lr_targets=0.03,
             real_batch=256,
             padding=1,
             cached_views=4,

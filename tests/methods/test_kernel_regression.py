@@ -218,6 +218,36 @@ def test_a_step_of_kip_descends_the_error_of_the_kernel_regressor(kernel: Any, t
     torch.testing.assert_close(made.labels.tensors()["labels_soft"], targets.detach(), rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize("kernel", ["ntk", "random-features"])
+def test_solved_labels_are_the_least_squares_optimum_over_all_real_images(
+    kernel: Any, train: Split, tmp_path: Path
+) -> None:
+    config = kip.Config(
+        steps=0,
+        solve_labels=True,
+        real_batch=REAL,
+        ridge=RIDGE,
+        kernel=kernel,
+        networks=1,
+        network="convnet:width=4,norm=none",
+        preprocessing="normalise",
+    )
+    made, run = run_method(kip, config, train, tmp_path)
+    space = fit("normalise", train)
+    real, images = space.forward(train.take(torch.arange(30))), made.images
+    assert images is not None
+    if kernel == "random-features":
+        member = networks.build(config.network, train.shape, CLASSES, run.rng("network", 0, 0)).requires_grad_(False)
+        grams = [member.embed(part) @ member.embed(images).T for part in (images, real)]
+    else:
+        infinite = InfiniteNetwork(kernel, "dense", 3)
+        grams = [infinite(images), infinite(real, images)]
+    strength = RIDGE * grams[0].trace() / len(images)
+    a = grams[1] @ torch.linalg.inv(grams[0] + strength * torch.eye(len(images)))
+    expected = torch.linalg.lstsq(a.double(), centred(train.labels, CLASSES).double()).solution
+    torch.testing.assert_close(made.labels.tensors()["labels_soft"], expected.float(), rtol=1e-2, atol=1e-3)
+
+
 # --------------------------------------------------------------------------------------------------------------- KRR-ST
 
 KRR = krr_st.Config(
