@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from time import monotonic
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from torch import Tensor
 from condense import networks
 from condense.data import Split
 from condense.errors import BadInput
+from condense.experts import spent
 from condense.experts.recipe import ExpertRecipe
 from condense.experts.trajectory import STORES, Store, Trajectory
 from condense.experts.workshop import Workshop
@@ -105,9 +107,12 @@ def experts(
         raise BadInput(f"store must be one of {', '.join(STORES)}; got {store!r}")
     if engine is not None and engine.precision == "float64":
         raise BadInput("experts are stored in float32 and trained in it, or with bfloat16 products; got float64")
+    begin = monotonic()
     workshop = Workshop(train, space, recipe, run, store=store, engine=engine)
     trajectories = [workshop.trajectory(number, epochs) for number in range(count)]
     workshop.complete(trajectories, epochs, cost(train, recipe, 1, 1).operations)
+    seconds = {f"{workshop.folder.name}/{found.path.stem}": spent.seconds(found.path, epochs) for found in trajectories}
+    run.share(seconds, waited=monotonic() - begin)
     return Experts(trajectories, epochs, recipe, workshop.network, run.device)
 
 

@@ -10,8 +10,10 @@ from pathlib import Path
 from condense import files
 from condense.data import cache
 from condense.experts import journal
+from condense.experts.spent import SUFFIX
 
 _FILES = "[0-9][0-9][0-9][0-9].trajectory"
+_SECONDS = f"[0-9][0-9][0-9][0-9]{SUFFIX}"
 _WORK = "[0-9]*.work"
 
 
@@ -44,7 +46,7 @@ def clear(cache_dir: str | os.PathLike[str] | None = None) -> int:
     """
     freed = 0
     for folder in _folders(cache_dir):
-        for path in sorted([*folder.glob(_WORK), *folder.glob(_FILES)]):
+        for path in sorted([*folder.glob(_WORK), *folder.glob(_FILES), *folder.glob(_SECONDS)]):
             first = folder / f"{int(path.stem.split('-')[0]):04d}.trajectory"
             with suppress(files.InUse), files.lock(first, timeout=0):
                 inside = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]

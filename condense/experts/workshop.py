@@ -17,7 +17,7 @@ from torch import Tensor
 from condense import files, machine, networks
 from condense.data import Split
 from condense.errors import BadInput, Diverged
-from condense.experts import kept
+from condense.experts import kept, spent
 from condense.experts.engines import choose_engine
 from condense.experts.recipe import ExpertRecipe
 from condense.experts.trainer import Pixels, Stream, Trainer
@@ -100,7 +100,8 @@ class Workshop:
             progress.end()
 
     def _sweep(self, trajectories: Sequence[Trajectory], epochs: int) -> None:
-        """Removes checkpoints of trainings that had reached their last epoch when their process died."""
+        """Removes what killed processes left: temporaries, and checkpoints of trainings that had reached their end."""
+        files.sweep(self.folder)
         for work in sorted(self.folder.glob("*.work")):
             numbers = [int(number) for number in work.stem.split("-")]
             if all(number < len(trajectories) and trajectories[number].trained == epochs for number in numbers):
@@ -169,6 +170,9 @@ class Workshop:
                 if step == self._steps - 1:
                     self._record(group, epoch + 1, parameters, momentum if epoch + 1 == epochs else None)
                     after_epoch()
+            took = inner.own_seconds / len(numbers)
+        for found in group.values():
+            spent.note(found.path, start, epochs, took)
         files.discard(work)
 
     def _mend(self, number: int, found: Trajectory) -> None:

@@ -96,6 +96,11 @@ class Run:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in PyTorch's stubs
         return network
 
+    @property
+    def compiles(self) -> bool:
+        """Whether the run was asked to compile."""
+        return self._settings.compile
+
     def compiled(self, function: Callable[P, R]) -> Callable[P, R]:
         """The function, compiled if the run was asked to. Results move in their last bits."""
         if not self._settings.compile:
@@ -156,8 +161,17 @@ class Run:
         """
         begin = monotonic()
         found = cached.cached(key, build, self.cache_dir, self._inner)
-        self._clock.share(found.seconds, waited=monotonic() - begin)
+        self.share(found.seconds, waited=monotonic() - begin)
         return found.values
+
+    def share(self, seconds: Mapping[str, float], waited: float) -> None:
+        """Charges this run with values that other runs use too, for those who keep such values elsewhere than `cached`.
+
+        Args:
+            seconds: what the making of each took, by its name, whoever made it.
+            waited: the seconds until they were there, which are not this run's own work.
+        """
+        self._clock.share(seconds, waited)
 
     def rng(self, name: str, *ids: int) -> torch.Generator:
         """A CPU generator that depends on (seed, name, ids) alone: asked again, it starts again."""

@@ -207,9 +207,9 @@ def test_a_removed_file_is_trained_again(ask: Ask) -> None:
     assert content(ask()) == expected
 
 
-def test_nothing_but_the_trajectories_stays_behind(ask: Ask) -> None:
+def test_nothing_but_the_trajectories_and_their_seconds_stays_behind(ask: Ask) -> None:
     left = {path.name for path in ask().folder.iterdir() if path.suffix != ".lock"}
-    assert left == {"0000.trajectory", "0001.trajectory"}
+    assert left == {"0000.trajectory", "0000.seconds", "0001.trajectory", "0001.seconds"}
 
 
 def one_process(place: Path, train: Split, space: Preprocessing, name: str) -> None:

@@ -41,11 +41,11 @@ def test_kept_experts_are_listed_verified_and_cleared(
 def test_experts_in_training_are_left_alone(pool: Experts, tmp_path: Path) -> None:
     (pool.folder / "0.work").mkdir()
     (pool.folder / "1.work").mkdir()
-    size = (pool.folder / "0001.trajectory").stat().st_size
+    size = sum((pool.folder / f"0001.{kind}").stat().st_size for kind in ("trajectory", "seconds"))
     with files.lock(pool.folder / "0000.trajectory"):
         assert kept.clear(tmp_path / "cache") == size
     left = {path.name for path in pool.folder.iterdir() if path.suffix != ".lock"}
-    assert left == {"0000.trajectory", "0.work"}
+    assert left == {"0000.trajectory", "0000.seconds", "0.work"}
 
 
 def test_files_of_others_are_left_alone(tmp_path: Path) -> None:
