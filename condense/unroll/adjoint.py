@@ -9,7 +9,8 @@ a = dL/dtheta_{k+1} and c = dL/dv_k as it arrives from v_{k+1}:
     a             += d<w, scale * g_k>/dtheta_k  + the pull of a match after k steps
     c              = momentum * w
 
-which is the chain rule, written out; every product with a Hessian comes out of one backward pass.
+which is the chain rule, written out; every product with a Hessian comes out of one backward pass. Where memory is left
+over, the graphs of the last steps are kept from the forward sweep and need not be built again.
 """
 
 from __future__ import annotations
@@ -39,7 +40,16 @@ class Sweep(torch.autograd.Function):
         step: Step,
         curvature: bool,
     ) -> tuple[Tensor, Tensor]:
-        path, velocities = _descend(images, labels, step_size, inner, segment, step)
+        path, velocities = [segment.start], list[Tensor]()
+        step.begin(len(inner.batches))
+        for k, batch in enumerate(inner.batches):
+            rows = batch.to(images.device)
+            prepared, targets = inner.prepare(k, images[rows], labels[rows])
+            velocity = inner.scale * step.gradient(k, path[k], prepared, targets)
+            if inner.momentum:
+                velocity = velocity + inner.momentum * velocities[-1] if velocities else velocity
+                velocities.append(velocity)
+            path.append(path[k] - step_size * velocity)
         loss = sum((segment.distance(match, path[match.after]) for match in segment.matches), images.new_zeros(()))
         end = path[-1].clone()
         ctx.save_for_backward(images, labels, step_size)
@@ -76,22 +86,6 @@ class Sweep(torch.autograd.Function):
         return image_gradient, label_gradient, step_size_gradient, None, None, None, None
 
 
-def _descend(
-    images: Tensor, labels: Tensor, step_size: Tensor, inner: InnerLoop, segment: Segment, step: Step
-) -> tuple[list[Tensor], list[Tensor]]:
-    """theta_0 .. theta_N, and v_0 .. v_{N-1} where there is momentum."""
-    path, velocities = [segment.start], list[Tensor]()
-    for k, batch in enumerate(inner.batches):
-        rows = batch.to(images.device)
-        prepared = inner.prepare(k, images[rows], labels[rows])
-        velocity = inner.scale * step.gradient(path[k], *prepared)
-        if inner.momentum:
-            velocity = velocity + inner.momentum * velocities[-1] if velocities else velocity
-            velocities.append(velocity)
-        path.append(path[k] - step_size * velocity)
-    return path, velocities
-
-
 def _pull_batch(
     inner: InnerLoop,
     step: Step,
@@ -107,7 +101,7 @@ def _pull_batch(
         images = images.detach().requires_grad_()
         labels = labels.detach().requires_grad_(labels.is_floating_point())
         prepared, targets = inner.prepare(k, images, labels)
-    pulled = step.pull(parameters, prepared.detach(), targets.detach(), direction, curvature)
+    pulled = step.pull(k, parameters, prepared.detach(), targets.detach(), direction, curvature)
     outputs: list[Tensor] = [prepared]
     cotangents: list[Tensor] = [pulled.images]
     inputs: list[Tensor] = [images]

@@ -55,7 +55,10 @@ class Compiled:
         self._slope = build(torch.func.grad(self._of_patches))
         self._dual = build(self._along)
 
-    def gradient(self, parameters: Tensor, images: Tensor, targets: Tensor) -> Tensor:
+    def begin(self, steps: int) -> None:
+        pass  # no graph is ever kept
+
+    def gradient(self, k: int, parameters: Tensor, images: Tensor, targets: Tensor) -> Tensor:
         with torch.enable_grad():
             leaf = parameters.detach().requires_grad_()
             lowered = self._network.lower(leaf)
@@ -66,7 +69,9 @@ class Compiled:
             torch._foreach_add_(total, self._slope(values, patches, piece.targets, piece.weights))
         return torch.autograd.grad(lowered, leaf, total)[0]
 
-    def pull(self, parameters: Tensor, images: Tensor, targets: Tensor, direction: Tensor, curvature: bool) -> Pull:
+    def pull(
+        self, k: int, parameters: Tensor, images: Tensor, targets: Tensor, direction: Tensor, curvature: bool
+    ) -> Pull:
         with torch.enable_grad():
             leaf = parameters.detach().requires_grad_()
             lowered = self._network.lower(leaf)

@@ -26,6 +26,8 @@ class Engine:
             the approximation of TESLA (Cui et al., ICML 2023, https://arxiv.org/abs/2211.10586).
         bfloat16: convolutions and matrix products in bfloat16; norms, loss, parameters and residuals are not.
         compile: build machine code for the steps of "adjoint" and "tesla", once for each architecture.
+        graph_bytes: memory for graphs that "adjoint" and "tesla" keep instead of building them twice: a quarter less
+            work at most. Compiled steps keep none.
 
     Raises:
         UnknownName: for another name.
@@ -35,12 +37,18 @@ class Engine:
     name: str = "adjoint"
     bfloat16: bool = False
     compile: bool = False
+    graph_bytes: int = 0
 
     def __post_init__(self) -> None:
         if self.name not in ENGINES:
             raise UnknownName("unrolling engine", self.name, ENGINES)
         if self.compile and self.name not in ("adjoint", "tesla"):
             raise BadInput(f"the engine {self.name!r} keeps graphs of autograd and is not compiled; set compile=False")
+        if self.graph_bytes < 0 or (self.graph_bytes and (self.compile or self.name not in ("adjoint", "tesla"))):
+            raise BadInput(
+                "graph_bytes is memory for the graphs of an uncompiled 'adjoint' or 'tesla', 0 or more; "
+                f"got {self.graph_bytes} for {self.name!r}{' compiled' if self.compile else ''}"
+            )
 
 
 def outer_loss(
@@ -81,4 +89,4 @@ def outer_loss(
 def _step(inner: InnerLoop, engine: Engine) -> Step:
     if engine.compile:
         return compiled_step(inner.network, engine.bfloat16, max(len(batch) for batch in inner.batches))
-    return DoubleBackward(inner.network, engine.bfloat16)
+    return DoubleBackward(inner.network, engine.bfloat16, engine.graph_bytes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import torch
@@ -21,13 +22,19 @@ class Pull(NamedTuple):
 
 
 class Step(Protocol):
-    """How the arithmetic of one inner step is carried out."""
+    """How the arithmetic of one unrolled training is carried out: `begin`, N gradients, then N pulls in reverse."""
 
-    def gradient(self, parameters: Tensor, images: Tensor, targets: Tensor) -> Tensor:
-        """g (P,) of a prepared batch."""
+    def begin(self, steps: int) -> None:
+        """A training of so many steps follows; what was kept of another one is given up."""
         ...
 
-    def pull(self, parameters: Tensor, images: Tensor, targets: Tensor, direction: Tensor, curvature: bool) -> Pull:
+    def gradient(self, k: int, parameters: Tensor, images: Tensor, targets: Tensor) -> Tensor:
+        """g (P,) of the prepared batch of step k."""
+        ...
+
+    def pull(
+        self, k: int, parameters: Tensor, images: Tensor, targets: Tensor, direction: Tensor, curvature: bool
+    ) -> Pull:
         """The derivatives of <direction, g>; those by the parameters only with `curvature`."""
         ...
 
@@ -51,14 +58,45 @@ class Graph(NamedTuple):
 
 
 class DoubleBackward:
-    """Uncompiled: the gradient with a graph, differentiated again."""
+    """Uncompiled: the gradient with a graph, differentiated again.
 
-    def __init__(self, network: FlatNetwork, half: bool):
+    graph_bytes: memory for graphs that stay from the forward to the backward sweep: those of the last steps, as many
+        as fit, by the size of the first one. They are used first and are gone when earlier ones are rebuilt.
+    """
+
+    def __init__(self, network: FlatNetwork, half: bool, graph_bytes: int = 0):
         self._network = network
         self._half = half
+        self._graph_bytes = graph_bytes
+        self.begin(0)
 
-    def graph(self, parameters: Tensor, images: Tensor, targets: Tensor) -> Graph:
-        """The gradient of a prepared batch together with its graph."""
+    def begin(self, steps: int) -> None:
+        self._kept: dict[int, Graph] = {}
+        self._steps = steps
+        self._keep_from = steps
+
+    def gradient(self, k: int, parameters: Tensor, images: Tensor, targets: Tensor) -> Tensor:
+        if k == 0 and self._graph_bytes:
+            graph, size = _measured(lambda: self._graph(parameters, images, targets))
+            self._keep_from = max(0, self._steps - self._graph_bytes // max(size, 1))
+        elif k >= self._keep_from:
+            graph = self._graph(parameters, images, targets)
+        else:
+            with torch.enable_grad():
+                leaf = parameters.detach().requires_grad_()
+                return torch.autograd.grad(batch_loss(self._network, leaf, images, targets, self._half), leaf)[0]
+        if k >= self._keep_from:
+            self._kept[k] = graph
+        return graph.gradient.detach()
+
+    def pull(
+        self, k: int, parameters: Tensor, images: Tensor, targets: Tensor, direction: Tensor, curvature: bool
+    ) -> Pull:
+        with torch.enable_grad():
+            graph = self._kept.pop(k) if k in self._kept else self._graph(parameters, images, targets)
+            return graph.pull(direction, curvature)
+
+    def _graph(self, parameters: Tensor, images: Tensor, targets: Tensor) -> Graph:
         with torch.enable_grad():
             parameters = parameters.detach().requires_grad_()
             images = images.detach().requires_grad_()
@@ -67,12 +105,16 @@ class DoubleBackward:
             (gradient,) = torch.autograd.grad(loss, parameters, create_graph=True)
         return Graph(gradient, parameters, images, targets)
 
-    def gradient(self, parameters: Tensor, images: Tensor, targets: Tensor) -> Tensor:
-        with torch.enable_grad():
-            parameters = parameters.detach().requires_grad_()
-            loss = batch_loss(self._network, parameters, images, targets, self._half)
-            return torch.autograd.grad(loss, parameters)[0]
 
-    def pull(self, parameters: Tensor, images: Tensor, targets: Tensor, direction: Tensor, curvature: bool) -> Pull:
-        with torch.enable_grad():
-            return self.graph(parameters, images, targets).pull(direction, curvature)
+def _measured(build: Callable[[], Graph]) -> tuple[Graph, int]:
+    """A graph, and the bytes of all tensors that it holds."""
+    kept: dict[int, int] = {}
+
+    def count(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage._cdata] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+        graph = build()
+    return graph, sum(kept.values())

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from condense.unroll import Engine, InnerLoop, Segment, outer_loss
+from condense.unroll.steps import DoubleBackward, _measured
 
 CASES: dict[str, dict[str, Any]] = {
     "hard labels": {"soft": False},
@@ -108,3 +109,23 @@ def test_images_that_no_batch_takes_get_no_gradient(problem: Any) -> None:
     assert bool((labels[3:] == 0).all())
     assert bool((images[:3].flatten(1).abs().sum(1) > 0).all())
     assert float(step_size) != 0.0
+
+
+@pytest.mark.parametrize("graph_bytes", [1, 200_000, 10**9])
+def test_kept_graphs_change_nothing(problem: Any, gap: Any, graph_bytes: int) -> None:
+    """One byte keeps no graph, the second a part, the last all; group norm's first derivative rounds otherwise then."""
+    given = problem(batches=((0, 1, 2), (3, 4, 5), (1, 3, 5), (0, 2, 4)), inner={"momentum": 0.5})
+    assert gap(given.gradients(Engine(graph_bytes=graph_bytes)), given.gradients(Engine())) < 1e-12
+
+
+@pytest.mark.parametrize(("share", "kept"), [(0.9, []), (2.5, [2, 3]), (4.0, [0, 1, 2, 3])])
+def test_as_many_graphs_are_kept_as_fit(problem: Any, share: float, kept: list[int]) -> None:
+    given = problem(batches=((0, 1, 2), (3, 4, 5), (1, 3, 5), (0, 2, 4)))
+    inner, segment = given.parts()
+    images, labels, _ = (leaf.detach() for leaf in given.leaves())
+    _, size = _measured(lambda: DoubleBackward(inner.network, False)._graph(segment.start, images[:3], labels[:3]))
+    step = DoubleBackward(inner.network, False, graph_bytes=int(share * size))
+    step.begin(4)
+    for k in range(4):
+        step.gradient(k, segment.start, images[:3], labels[:3])
+    assert sorted(step._kept) == kept

@@ -82,3 +82,11 @@ def test_parts_that_do_not_fit_are_refused(problem: Any) -> None:
         outer_loss(other, segment, images, labels, step_size)
     with pytest.raises(UnknownName, match="did you mean adjoint"):
         Engine("adjoin")
+
+
+@pytest.mark.parametrize(
+    "fields", [{"graph_bytes": -1}, {"graph_bytes": 5, "compile": True}, {"graph_bytes": 5, "name": "unroll"}]
+)
+def test_memory_for_graphs_is_refused_where_none_are_kept(fields: dict[str, Any]) -> None:
+    with pytest.raises(BadInput, match="graph_bytes is memory for the graphs of an uncompiled 'adjoint' or 'tesla'"):
+        Engine(**fields)
