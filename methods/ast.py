@@ -92,6 +92,7 @@ class Config:
     clipping_epochs: int = 10  # epochs in which the weight of the experts' loss rises from 1/2 to 1; 0: always 1
     gradient_penalty: float = 2.0  # lambda, pulls the experts' input gradient at every pixel to length 1; 0: none
     engine: str = "adjoint"  # of the unrolled gradient: adjoint | higher | unroll
+    bfloat16: bool = False  # convolutions and products of students in bfloat16
     network: str = "convnet"  # of experts and students; its depth follows the image size
     preprocessing: str = "zca"  # pixel space of experts, matching and training: normalise | zca | identity
 
@@ -155,7 +156,7 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
         images, step_size, lr_images=config.lr_images, lr_step_size=config.lr_step_size, momentum=config.momentum
     )
     student = Student(pool.network, augment, unchanged, config.student_steps, config.batch)
-    window, engine = Window(config.start_epochs), Engine(config.engine)
+    window, engine = Window(config.start_epochs), Engine(config.engine, config.bfloat16, run.compiles)
 
     for step in run.loop("match", config.steps, run.state(images=images, step_size=step_size, descent=descent)):
         expert = expert_in_turn(len(pool), step, run.rng)

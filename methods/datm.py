@@ -99,6 +99,7 @@ class Config:
     rho: float = 0.01  # radius of the experts' sharpness-aware step; 0: plain SGD, as MTT
     alpha: float = 0.3  # weight of GSAM's orthogonal part; 0: ASAM
     engine: str = "adjoint"  # of the unrolled gradient: adjoint | higher | tesla (approximate) | unroll
+    bfloat16: bool = False  # convolutions and products of students in bfloat16
     network: str = "convnet"  # of experts and students; its depth follows the image size
     preprocessing: str = "zca"  # pixel space of experts, matching and training: normalise | zca | identity
 
@@ -180,7 +181,7 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
         momentum_labels=config.momentum_labels,
     )
     student = Student(pool.network, augment, expansion(train, config.mirror), config.student_steps, config.batch)
-    window, engine = window_of(config), Engine(config.engine)
+    window, engine = window_of(config), Engine(config.engine, config.bfloat16, run.compiles)
 
     state = run.state(images=images, logits=logits, step_size=step_size, descent=descent)
     for step in run.loop("match", config.steps, state):

@@ -64,6 +64,7 @@ class Config:
     expert_lr: float = 0.01  # step size of the experts' plain SGD
     expert_batch: Count = 256  # real images in a step of an expert
     engine: str = "adjoint"  # of the unrolled gradient: adjoint | higher | tesla (approximate) | unroll
+    bfloat16: bool = False  # convolutions and products of students in bfloat16
     network: str = "convnet"  # f, of experts and students; its depth follows the image size
     preprocessing: str = "zca"  # pixel space of experts, matching and training: normalise | zca | identity
 
@@ -123,7 +124,7 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
         images, step_size, lr_images=config.lr_images, lr_step_size=config.lr_step_size, momentum=config.momentum
     )
     student = Student(pool.network, augment, expansion(train, config.mirror), config.student_steps, config.batch)
-    window, engine = Window(config.start_epochs), Engine(config.engine)
+    window, engine = Window(config.start_epochs), Engine(config.engine, config.bfloat16, run.compiles)
 
     for step in run.loop("match", config.steps, run.state(images=images, step_size=step_size, descent=descent)):
         expert = expert_in_turn(len(pool), step, run.rng)  # tau* ~ {tau*}
