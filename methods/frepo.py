@@ -7,6 +7,8 @@ The labels are learned values of a regression, centred at zero. They are stored 
 error compares them as they are, as in the paper; a protocol on hard labels takes the class of the largest.
 
 Departures from the paper:
+    - mirror images are off unless a preset or `mirror` asks for them, since some data do not allow them (authors' script:
+      on for CIFAR-10, and at IPC 1 for CIFAR-100 and Tiny-ImageNet).
     - networks are drawn as PyTorch draws them (authors' code: JAX's defaults), with PyTorch's momentum of batch norm.
     - sets are judged in the tracks of this project: with norm, cross-entropy and no average of the weights
       (paper: no norm, squared error, an exponential average of weights at 0.995).
