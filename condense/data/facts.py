@@ -80,6 +80,16 @@ FACTS: Mapping[str, Facts] = {
     ),
     "flowers102": Facts(None, 102, "https://www.robots.ox.ac.uk/~vgg/data/flowers/102/", "see the homepage"),
     "oxford-pets": Facts(None, 37, "https://www.robots.ox.ac.uk/~vgg/data/pets/", "CC BY-SA 4.0"),
+    "fgvc-aircraft": Facts(
+        None, 100, "https://www.robots.ox.ac.uk/~vgg/data/fgvc-aircraft/", "non-commercial research",
+    ),
+    "stanford-cars": Facts(
+        None, 196, "http://ai.stanford.edu/~jkrause/cars/car_dataset.html", "non-commercial research",
+    ),
+    "cub200": Facts(None, 200, "https://www.vision.caltech.edu/datasets/cub_200_2011/", "non-commercial research"),
+    "stanford-dogs": Facts(
+        None, 120, "http://vision.stanford.edu/aditya86/ImageNetDogs/", "non-commercial research, as ImageNet",
+    ),
     "dtd": Facts(None, 47, "https://www.robots.ox.ac.uk/~vgg/data/dtd/", "research purposes"),
 }  # fmt: skip
 

@@ -17,6 +17,9 @@ _BY_HAND = {
     "fashion-mnist": "or `apt-get install dataset-fashion-mnist`",
     "tiny-imagenet": "unpack tiny-imagenet-200.zip of the homepage",
     "imagenet": "unpack ILSVRC2012 into train/<class>/ and val/<class>/",
+    "stanford-cars": "unpack both archives, the devkit and the labels of the test images into stanford_cars/",
+    "cub200": "sort the images by the published split into train/<class>/ and test/<class>/",
+    "stanford-dogs": "sort the images by the published split into train/<class>/ and test/<class>/",
 }
 
 

@@ -107,6 +107,52 @@ def test_labels_are_found_under_each_of_their_names(
     assert dataset.train.take([0, 1, 2, 3])[:, 0, 0, 0].tolist() == [0, 1, 101, 102]
 
 
+def pictures(folder: Path, names: list[str]) -> None:
+    folder.mkdir(parents=True)
+    for index, name in enumerate(names):
+        Image.new("RGB", (12, 9), (index, 0, 0)).save(folder / name)
+
+
+def test_aircraft_are_read_from_the_files_of_torchvision(tmp_path: Path) -> None:
+    data = tmp_path / "fgvc-aircraft-2013b" / "data"
+    variants = [f"Model/{index}" for index in range(100)]
+    pictures(data / "images", [f"{index}.jpg" for index in range(100)])
+    (data / "variants.txt").write_text("\n".join(variants))
+    for split in ("trainval", "test"):
+        lines = [f"{index} {variant}" for index, variant in enumerate(variants)]
+        (data / f"images_variant_{split}.txt").write_text("\n".join(lines))
+    dataset = load("fgvc-aircraft@8", data_dir=tmp_path)
+    assert dataset.classes == tuple(variants)
+    assert dataset.train.labels.tolist() == list(range(100))
+    assert dataset.shape == (3, 8, 8)
+
+
+def test_cars_are_read_from_the_files_of_torchvision(tmp_path: Path) -> None:
+    from scipy.io import savemat
+
+    place, names = tmp_path / "stanford_cars", [f"{index:05}.png" for index in range(196)]
+    (place / "devkit").mkdir(parents=True)
+    record = np.array([(name, index + 1) for index, name in enumerate(names)], [("fname", "O"), ("class", "O")])
+    savemat(place / "devkit/cars_train_annos.mat", {"annotations": record})
+    savemat(place / "cars_test_annos_withlabels.mat", {"annotations": record})
+    savemat(place / "devkit/cars_meta.mat", {"class_names": np.array([f"car {i}" for i in range(196)], dtype=object)})
+    for folder in ("cars_train", "cars_test"):
+        pictures(place / folder, names)
+    dataset = load("stanford-cars[3,190]@8", data_dir=tmp_path)
+    assert dataset.classes == ("car 3", "car 190")
+    assert dataset.test.take([1])[0, 0, 0, 0] == 190
+
+
+@pytest.mark.parametrize("name", ["cub200", "stanford-dogs"])
+def test_sets_that_torchvision_does_not_know_are_class_folders(tmp_path: Path, name: str) -> None:
+    with pytest.raises(BadInput, match=r"sort the images by the published split into train/<class>/"):
+        load(f"{name}@8", data_dir=tmp_path)
+    for split in ("train", "test"):
+        for label in ("one", "two"):
+            pictures(tmp_path / name / split / label, ["a.png", "b.png"])
+    assert load(f"{name}@8", data_dir=tmp_path).classes == ("one", "two")
+
+
 @pytest.mark.parametrize("name", sorted(torchvision.SETS))
 def test_every_listed_set_exists_in_torchvision_with_these_arguments(name: str) -> None:
     entry = torchvision.SETS[name]

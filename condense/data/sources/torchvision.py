@@ -39,6 +39,8 @@ SETS: Mapping[str, _Set] = {
     "food101": _Set("Food101", ("food-101",)),
     "flowers102": _Set("Flowers102", ("flowers-102",)),
     "oxford-pets": _Set("OxfordIIITPet", ("oxford-iiit-pet",), ({"split": "trainval"}, {"split": "test"})),
+    "fgvc-aircraft": _Set("FGVCAircraft", ("fgvc-aircraft-2013b",), ({"split": "trainval"}, {"split": "test"})),
+    "stanford-cars": _Set("StanfordCars", ("stanford_cars",)),
     "dtd": _Set("DTD", ("dtd",)),
 }
 
@@ -92,7 +94,8 @@ def _opened(name: str, root: Path, arguments: Mapping[str, Any]) -> Any:
 
 
 def _part(dataset: Any, name: str, n_classes: int) -> Part:
-    stated = next(getattr(dataset, field) for field in ("targets", "labels", "_labels") if hasattr(dataset, field))
+    fields = [field for field in ("targets", "labels", "_labels") if hasattr(dataset, field)]
+    stated = getattr(dataset, fields[0]) if fields else [label for _, label in dataset._samples]
     labels = checked_labels(np.asarray(stated), n_classes).numpy()
 
     def fetch(indices: Sequence[int]) -> list[Encoded]:
