@@ -11,6 +11,7 @@ import pytest
 from condense import methods
 from condense.data.facts import FACTS
 from condense.errors import DamagedFile
+from condense.evaluate import protocols
 from condense.evaluate.leaderboard import board, grid, markdown, reported
 from condense.evaluate.leaderboard.reported import Printed, Source
 from condense.evaluate.records import Record
@@ -20,8 +21,15 @@ ENTRIES = [(file.source, row) for file in reported.read(COMMITTED) for row in fi
 
 
 def test_the_committed_numbers_are_there() -> None:
-    assert {source.short for source, _ in ENTRIES} == {"PAD", "AutoPalette", "CIM", "DC-BENCH", "FYI", "FRePo users"}
+    decoupled = {"SRe2L", "CDA", "CV-DD"}
+    matching = {"PAD", "AutoPalette", "CIM", "DC-BENCH", "FYI", "FRePo users"}
+    assert {source.short for source, _ in ENTRIES} == matching | decoupled
     known = {(s.short, row.method, row.dataset): row.percent for s, row in ENTRIES}
+    networks = {(s.short, row.method, row.dataset, row.network): row.percent for s, row in ENTRIES}
+    assert networks["SRe2L", "sre2l", "imagenet", "torchvision:resnet18"]["ipc-50"] == (46.8, 0.2)
+    assert networks["CDA", "cda", "tiny-imagenet", "resnet101:norm=batch"]["ipc-100"] == (55.0, None)
+    assert networks["CV-DD", "cvdd", "cifar10", "resnet18:norm=batch"]["ipc-50"] == (70.1, None)
+    assert networks["CV-DD", "sre2l", "cifar100", "resnet50:norm=batch"]["ipc-10"] == (46.1, None)
     assert known["PAD", "dm", "cifar10"]["ipc-10"] == (48.9, 0.6)
     assert known["CIM", "datadam", "cifar10"]["ipc-10"] == (54.2, 0.8)
     assert known["DC-BENCH", "kip", "cifar10"]["ipc-10"] == (47.23, None)
@@ -41,9 +49,15 @@ def test_every_number_has_a_source_that_can_be_looked_up(source: Source, row: Pr
 @pytest.mark.parametrize("row", [row for _, row in ENTRIES], ids=lambda row: f"{row.method}-{row.dataset}")
 def test_every_number_is_about_a_known_data_set_and_fits_its_images(row: Printed) -> None:
     facts = FACTS[row.dataset]
-    assert facts.shape is not None
-    assert row.network == {32: "convnet-d3", 64: "convnet-d4"}[facts.shape[1]]
-    assert (row.labels == "soft") == (row.protocols == ()), "numbers from soft labels may not stand beside hard ones"
+    if row.network.startswith("convnet"):
+        assert facts.shape is not None
+        assert row.network == {32: "convnet-d3", 64: "convnet-d4"}[facts.shape[1]]
+    for name in row.protocols:
+        protocol = protocols.load(name)
+        asked = protocol.needs.labels
+        assert (row.labels == "hard") == (asked == "hard"), "numbers from soft labels may not stand beside hard ones"
+        if not row.network.startswith("convnet"):
+            assert row.network in {entry.network for entry in protocol.panel}
 
 
 def test_configuration_fields_that_decide_exist_in_the_methods_that_are_built_in() -> None:
