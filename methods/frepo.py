@@ -7,7 +7,7 @@ The labels are learned values of a regression, centred at zero. They are stored 
 error compares them as they are, as in the paper; a protocol on hard labels takes the class of the largest.
 
 Departures from the paper:
-    - mirror images are off unless a preset or `mirror` asks for them, since some data do not allow them (authors' script:
+    - mirror images are off unless a preset or `mirror` asks for them, as some data do not allow them (authors' script:
       on for CIFAR-10, and at IPC 1 for CIFAR-100 and Tiny-ImageNet).
     - networks are drawn as PyTorch draws them (authors' code: JAX's defaults), with PyTorch's momentum of batch norm.
     - sets are judged in the tracks of this project: with norm, cross-entropy and no average of the weights
@@ -30,7 +30,7 @@ from condense.data import Split
 from condense.distilled import DistilledSet, SoftLabels
 from condense.lamb import Lamb
 from condense.matching import Initial, initial_images, random_rows
-from condense.method import Cost, Method, Preset
+from condense.method import Cost, Count, Method, Preset
 from condense.mirror import expansion
 from condense.pool import Pool
 from condense.run import Run
@@ -51,12 +51,12 @@ ABOUT = Method(
 class Config:
     steps: int = 500_000  # outer steps, each with one network of the pool
     lr: float = 3e-4  # LAMB's rate for images and labels; a cosine takes it to a tenth
-    real_batch: int = 1024  # |X_t|, real images of a step
+    real_batch: Count = 1024  # |X_t|, real images of a step
     ridge: float = 1e-6  # lambda = ridge * tr(K_ss) / m, the trace inside the gradient
     learn_labels: bool = True  # Y_s moves together with X_s
     label_margin: float = 1.0  # weight of the penalty that keeps each learned label in its class
     mirror: bool = False  # regress on the images and their mirror images; refused where a flip changes the class
-    pool: int = 10  # networks that are trained online
+    pool: Count = 10  # networks that are trained online
     online_updates: int = 100  # most updates of a network before a fresh one takes its place; 0: random networks
     online_batch: int = 500  # synthetic images of an online update
     online_lr: float = 3e-4  # Adam's, in online updates
@@ -65,7 +65,7 @@ class Config:
     preprocessing: str = "zca"  # pixel space of learning and training: normalise | zca | identity
     precision: Literal["float32", "bfloat16"] = "float32"  # of convolutions; Gram matrices are float32 or wider always
     gram: Literal["float32", "float64"] = "float32"  # float64 for many images, where float32 may be indefinite
-    chunk: int = 256  # images in a forward pass without gradient, or with it when low_memory
+    chunk: Count = 256  # images in a forward pass without gradient, or with it when low_memory
     low_memory: bool = False  # compute the maps of the synthetic images again in the backward pass, by chunks
 
 
