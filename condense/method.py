@@ -122,7 +122,7 @@ def with_overrides(name: str, config: Any, overrides: Mapping[str, Any]) -> Any:
     """
     from pydantic import TypeAdapter, ValidationError
 
-    types = typing.get_type_hints(type(config), include_extras=True)
+    types, marked = (typing.get_type_hints(type(config), include_extras=extras) for extras in (False, True))
     defaults = {field.name: field.default for field in dataclasses.fields(config)}
     changes = {}
     for field_name, value in overrides.items():
@@ -134,7 +134,7 @@ def with_overrides(name: str, config: Any, overrides: Mapping[str, Any]) -> Any:
             expected = _type_name(types[field_name])
             reason = error.errors()[0]["msg"]
             raise BadInput(f"{name}: {field_name} must be {expected}, got {value!r} ({reason})") from None
-        lowest = _lowest(types[field_name], defaults[field_name])
+        lowest = _lowest(marked[field_name], defaults[field_name])
         if not _is_number_from(lowest, changes[field_name]):
             raise BadInput(f"{name}: {field_name} must be a finite number of at least {lowest}, got {value!r}")
     return dataclasses.replace(config, **changes)
@@ -142,7 +142,9 @@ def with_overrides(name: str, config: Any, overrides: Mapping[str, Any]) -> Any:
 
 def _lowest(annotation: Any, default: Any) -> float:
     """Counts, sizes, rates and weights are not negative; a field with a negative default is none of them."""
-    marks = [mark.lowest for mark in getattr(annotation, "__metadata__", ()) if isinstance(mark, AtLeast)]
+    options = (annotation, *typing.get_args(annotation))  # the mark may be on one side of `Count | None`
+    found = [mark for option in options for mark in getattr(option, "__metadata__", ())]
+    marks = [mark.lowest for mark in found if isinstance(mark, AtLeast)]
     return marks[0] if marks else -math.inf if isinstance(default, int | float) and default < 0 else 0
 
 
@@ -155,8 +157,6 @@ def _plain_text(value: Any) -> Any:
 
 
 def _type_name(annotation: Any) -> str:
-    if typing.get_origin(annotation) is typing.Annotated:
-        return _type_name(typing.get_args(annotation)[0])
     if typing.get_origin(annotation) is Literal:
         return " or ".join(repr(choice) for choice in typing.get_args(annotation))
     return getattr(annotation, "__name__", str(annotation))

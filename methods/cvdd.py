@@ -27,7 +27,7 @@ from condense.data import Split, validation_split
 from condense.distilled import DistilledSet
 from condense.distilled.labels.committee import Statistics
 from condense.distilled.views import PlainView
-from condense.method import Cost, Method, Preset
+from condense.method import Cost, Count, Method, Preset
 from condense.preprocessing import Preprocessing
 from condense.recovery import Descent, Draws, Objective, Starting, Views
 from condense.recovery.voting import pairings, stated, votes
@@ -60,7 +60,7 @@ class Config:
     vote_temperature: float = 5.0  # tau, of the votes on images, in percent points
     label_temperature: float = 10.0  # of the votes on labels, in percent points
     priors: str | None = None  # alpha in percent, joined by +; none: measured on held-out training images
-    prior_ipc: int = 10  # images per class recovered from a member alone, to measure its prior performance
+    prior_ipc: Count = 10  # images per class recovered from a member alone, to measure its prior performance
     prior_steps: int = 4_000  # steps on each of them
     prior_student: str = "resnet18:norm=batch"  # trained on them
     prior_epochs: int = 300  # of its training
@@ -68,18 +68,18 @@ class Config:
     lr: float = 0.25  # of Adam on the images, falling as a cosine to 0
     statistics_weight: float = 0.01  # of the batch-norm term
     first_multiplier: float = 10.0  # of the first layer in it
-    batch: int = 100  # B, classes that are recovered together, one image of each
+    batch: Count = 100  # B, classes that are recovered together, one image of each
     initial: Starting = "medium"  # start from noise, real images, or real images of medium loss
     smallest_crop: float = 0.08  # area of the smallest crop
     flip: bool = True  # mirror views, where that keeps the class
     roll_from: int = 0  # pixels, least circular shift of a view
     roll_to: int = 4  # pixels, largest circular shift of a view
     draws: Draws = "batch"  # one view a step for the batch, or one for each image (sample)
-    chunk: int | None = None  # images with their maps in memory at a time; none for all of a batch
+    chunk: Count | None = None  # images with their maps in memory at a time; none for all of a batch
     labels: LabelKind = "regions"  # for regions of every epoch, asked while training (teacher), fixed, or hard
     label_statistics: Statistics = "batch"  # batch: batch-specific soft labels (BSSL)
     label_epochs: int = 300  # of labels for regions
-    label_batch: int = 16  # images of a step of these labels
+    label_batch: Count = 16  # images of a step of these labels
     label_mix: Literal["cutmix", "mixup"] | None = "cutmix"  # of these regions
     label_group: int | None = 8  # images that share batch statistics in it; none for all of a step
     temperature: float = 20.0  # T

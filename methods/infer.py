@@ -27,7 +27,7 @@ from condense.distilled import DistilledSet
 from condense.distilled.compensated import KIND, packed
 from condense.errors import BadInput
 from condense.matching import random_indices
-from condense.method import Cost, Method, Preset
+from condense.method import Cost, Count, Method, Preset
 from condense.recovery import Descent, Draws, Objective, Views
 from condense.run import Job, Run
 from condense.soft_labels import LabelKind, LabelRecipe, label, provenance
@@ -58,7 +58,7 @@ class Config:
     roll_from: int = 0  # pixels, least circular shift of a view
     roll_to: int = 4  # pixels, largest circular shift of a view
     draws: Draws = "batch"  # one view a step for the group, or one for each image (sample)
-    chunk: int | None = None  # images with their maps in memory at a time; none for all of a group
+    chunk: Count | None = None  # images with their maps in memory at a time; none for all of a group
     labels: LabelKind = "fixed"  # one for each image (fixed), or asked while training (teacher: dynamic), regions, hard
     temperature: float = 30.0  # tau, of labels that are kept as probabilities
 

@@ -34,7 +34,7 @@ from condense.data import Split
 from condense.distilled import DistilledSet, SoftLabels
 from condense.kernels import InfiniteNetwork, Ridge
 from condense.matching import Initial, initial_images, random_rows
-from condense.method import Cost, Method, Preset
+from condense.method import Cost, Count, Method, Preset
 from condense.run import Run
 from condense.training import Source, SplitSource, on_device
 
@@ -52,18 +52,18 @@ ABOUT = Method(
 class Config:
     steps: int = 5_000  # outer steps, each with one batch of real images
     lr: float = 0.01  # Adam's rate for images and labels
-    real_batch: int = 1024  # |X_t|, real images of a step
+    real_batch: Count = 1024  # |X_t|, real images of a step
     ridge: float = 1e-6  # lambda = ridge * tr(K_ss) / m, the trace inside the gradient
     learn_labels: bool = True  # Y_s moves together with X_s
     solve_labels: bool = False  # label solving: at the end Y_s becomes the best one for X_s over all real images
     kernel: Literal["random-features", "ntk", "nngp"] = "random-features"  # k
-    networks: int = 4  # R, random networks of a step; random-features only
+    networks: Count = 4  # R, random networks of a step; random-features only
     network: str = "convnet:norm=none"  # their kind; random-features only
     layers: Literal["dense", "conv"] = "dense"  # of the infinite network; ntk and nngp only
     depth: int = 3  # its hidden layers; ntk and nngp only
     initial: Initial = "real"  # start from real images or from noise
     preprocessing: str = "zca"  # pixel space of learning and training: normalise | zca | identity
-    chunk: int = 256  # real images whose features or kernel rows are computed together
+    chunk: Count = 256  # real images whose features or kernel rows are computed together
 
 
 _PSEUDO_INVERSE = 1e-12  # of the trace: directions of labels that no real image tells apart stay at zero

@@ -17,7 +17,7 @@ from condense.budget import Budget
 from condense.clustering import cluster, nearest_to_centres
 from condense.data import Split
 from condense.distilled import DistilledSet, Representations
-from condense.method import Cost, Method, Preset
+from condense.method import Cost, Count, Method, Preset
 from condense.run import Run
 from condense.self_supervised import teacher_cost, teacher_features, teacher_for
 
@@ -33,7 +33,7 @@ ABOUT = Method(
 
 @dataclass(frozen=True)
 class Config:
-    restarts: int = 3  # seedings tried; the clustering with the least squared error is kept
+    restarts: Count = 3  # seedings tried; the clustering with the least squared error is kept
     teacher: str = "barlow-twins"  # g_phi, trained here, or "torchvision:resnet18@IMAGENET1K_V1", or "NETWORK@FILE"
     teacher_network: str = "resnet18:norm=batch"  # of a teacher that is trained here
     teacher_epochs: int = 200  # of its training

@@ -26,7 +26,7 @@ from condense.budget import Budget
 from condense.data import Split
 from condense.distilled import DistilledSet, Representations
 from condense.matching import random_rows
-from condense.method import Cost, Method, Preset
+from condense.method import Cost, Count, Method, Preset
 from condense.pool import Pool
 from condense.preprocessing import Preprocessing
 from condense.run import Run
@@ -48,13 +48,13 @@ class Config:
     steps: int = 160_000  # outer steps, each with one network of the pool
     lr_images: float = 1e-4  # AdamW's rate for X_s; it falls linearly to a thousandth
     lr_targets: float = 1e-4  # of Y_s; 0 keeps the teacher's features of the first images
-    real_batch: int = 1024  # |X_t|, real images of a step
+    real_batch: Count = 1024  # |X_t|, real images of a step
     ridge: float = 1e-6  # lambda = ridge * tr(K_ss), not divided by m; no gradient through the trace
     bias: bool = True  # a column of ones beside the features, for the bias of the head W
     augment: bool = True  # crop and flip of the real batch
     padding: int = 4  # pixels by which a crop can be off
     cached_views: int = 0  # features of so many fixed views per image instead of a teacher's pass in every step
-    pool: int = 10  # M, networks that are trained online
+    pool: Count = 10  # M, networks that are trained online
     inner_steps: int = 1000  # T, updates of a network before a fresh one takes its place; 0: random networks
     inner_batch: int = 0  # synthetic images of an update, which hold the most maps in memory; 0: all, as published
     inner_lr: float = 0.1  # of its SGD
@@ -69,7 +69,7 @@ class Config:
     teacher_precision: str = "float32"  # of its convolutions: float32 | bfloat16
     preprocessing: str = "normalise"  # pixel space of learning and training: normalise | zca | identity
     precision: Literal["float32", "bfloat16"] = "float32"  # of f_omega's convolutions; Gram matrices are float32
-    chunk: int = 256  # images in a forward pass without gradient, or with it when low_memory
+    chunk: Count = 256  # images in a forward pass without gradient, or with it when low_memory
     low_memory: bool = False  # compute the maps of the synthetic images again in the backward pass, by chunks
 
 

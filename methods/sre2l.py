@@ -23,7 +23,7 @@ from condense.data import Split
 from condense.distilled import DistilledSet
 from condense.distilled.labels.committee import Statistics
 from condense.distilled.views import PlainView
-from condense.method import Cost, Method, Preset
+from condense.method import Cost, Count, Method, Preset
 from condense.recovery import Descent, Draws, Objective, Starting, Views
 from condense.run import Run
 from condense.soft_labels import LabelKind, LabelRecipe, label, provenance
@@ -47,18 +47,18 @@ class Config:
     lr: float = 0.25  # of Adam on the images, falling as a cosine to 0
     statistics_weight: float = 0.01  # alpha_BN, of the batch-norm term
     first_multiplier: float = 10.0  # of the first layer in it
-    batch: int = 100  # B, classes that are recovered together, one image of each
+    batch: Count = 100  # B, classes that are recovered together, one image of each
     initial: Starting = "noise"  # start from noise, real images, or real images of medium loss
     smallest_crop: float = 1.0  # area of the smallest crop; 1 for no crop
     flip: bool = False  # mirror views, where that keeps the class
     roll_from: int = 0  # pixels, least circular shift of a view
     roll_to: int = 4  # pixels, largest circular shift of a view
     draws: Draws = "batch"  # one view a step for the batch, or one for each image (sample)
-    chunk: int | None = None  # images with their maps in memory at a time; none for all of a batch
+    chunk: Count | None = None  # images with their maps in memory at a time; none for all of a batch
     labels: LabelKind = "teacher"  # asked while training (teacher), for regions of every epoch, fixed, or hard
     label_statistics: Statistics = "batch"  # of the teacher's batch norms; the authors' CIFAR code never calls eval()
     label_epochs: int = 300  # of labels for regions
-    label_batch: int = 128  # images of a step of these labels
+    label_batch: Count = 128  # images of a step of these labels
     label_mix: Literal["cutmix", "mixup"] | None = "mixup"  # of these regions
     label_group: int | None = None  # images that share batch statistics in it; none for all of a step
     temperature: float = 30.0  # tau

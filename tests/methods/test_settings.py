@@ -1,0 +1,63 @@
+"""Which values settings take, and what is said of the others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from condense.errors import BadInput
+from condense.method import Count, with_overrides
+
+
+@dataclass(frozen=True)
+class Config:
+    steps: int = 5
+    batch: Count = 4
+    chunk: Count | None = None
+    offset: int = -1
+    rate: float = 0.5
+    shift: float = -0.5
+    network: str = "convnet"
+    augment: bool = True
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "lowest"),
+    [
+        ("steps", "-1", "0"),
+        ("batch", "0", "1"),
+        ("chunk", "0", "1"),
+        ("rate", "-0.1", "0"),
+        ("rate", "nan", "0"),
+        ("rate", float("inf"), "0"),
+        ("shift", "nan", "-inf"),
+    ],
+)
+def test_impossible_numbers_are_refused(field: str, value: Any, lowest: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        with_overrides("mine", Config(), {field: value})
+    assert str(caught.value) == f"mine: {field} must be a finite number of at least {lowest}, got {value!r}"
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "read"),
+    [
+        ("steps", "0", 0),
+        ("batch", "1", 1),
+        ("chunk", "none", None),
+        ("chunk", "3", 3),
+        ("offset", "-7", -7),
+        ("shift", "-2.5", -2.5),
+        ("network", "-1", "-1"),
+        ("augment", "false", False),
+    ],
+)
+def test_possible_values_are_read_as_their_type(field: str, value: str, read: Any) -> None:
+    assert getattr(with_overrides("mine", Config(), {field: value}), field) == read
+
+
+def test_a_type_is_named_without_its_marks() -> None:
+    with pytest.raises(BadInput, match="mine: batch must be int, got 'many'"):
+        with_overrides("mine", Config(), {"batch": "many"})
