@@ -47,6 +47,20 @@ class PanelEntry(_Part):
         return self.min_side <= side and (self.max_side is None or side < self.max_side)
 
 
+class SizeEntry(_Part):
+    """Fields of the recipe that differ for sets of [min_samples, max_samples) images; later entries win."""
+
+    recipe: dict[str, Any]
+    networks: tuple[str, ...] | None = None  # that it is for; None: all
+    min_samples: int = 1
+    max_samples: int | None = None
+
+    def fits(self, network: str, samples: int) -> bool:
+        """Whether the entry is meant for a network on a set of so many images."""
+        large_enough = self.min_samples <= samples and (self.max_samples is None or samples < self.max_samples)
+        return large_enough and (self.networks is None or network in self.networks)
+
+
 class LearnedRate(_Part):
     """A learning rate that a set may bring along, for the networks it was learned for."""
 
@@ -92,6 +106,7 @@ class Protocol(_Part):
     max_updates: int = Field(ge=1)  # optimiser steps; larger sets make fewer epochs, the schedule shrinks along
     seeds: int = Field(ge=1)  # networks per architecture unless the caller asks for another number
     panel: tuple[PanelEntry, ...]
+    sizes: tuple[SizeEntry, ...] = ()
     needs: Needs
     teacher: Teacher | None = None
     notes: tuple[str, ...]
@@ -130,6 +145,9 @@ class Protocol(_Part):
         for entry in self.panel:
             if entry.network == network:
                 fields |= entry.recipe
+        for size in self.sizes:
+            if size.fits(network, samples):
+                fields |= size.recipe
         if isinstance(self.needs.lr, LearnedRate) and network in self.needs.lr.networks:
             fields["lr"] = self.needs.lr.from_set_else if step_size is None else step_size
         return fitted(fields, samples, self.max_updates, flips)

@@ -14,7 +14,7 @@ from condense import machine, networks
 from condense.errors import BadInput, Diverged
 from condense.evaluate.records import Cell
 from condense.run.randomness import generator
-from condense.training import Engine, Recipe, Rng, Source, accuracy, choose, train_seeds
+from condense.training import Engine, Recipe, Rng, Source, accuracy, check_batch, choose, train_seeds
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,12 @@ class Trial:
             yield self._cell([seed], engine)
 
     def engine(self, seeds: Sequence[int]) -> Engine:
-        """The engine for this much work; raises BadInput when the network cannot take the images."""
+        """The engine for this much work.
+
+        Raises:
+            BadInput: when the network cannot take the images, or the labels were made for steps of another size.
+        """
+        check_batch(self.source.labels, self.recipe)
         example = self._build(stream(self.network, seeds[0])("init"))
         return choose(self.recipe, example, len(self.source), self.device, shape=self.shape, seeds=len(seeds))
 

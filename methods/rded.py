@@ -27,7 +27,7 @@ from condense.data import Split
 from condense.distilled import DistilledSet
 from condense.distilled.views import PlainView
 from condense.errors import BadInput
-from condense.method import Cost, Method, Preset
+from condense.method import Cost, Count, Method, Preset
 from condense.networks.layers import Shape
 from condense.preprocessing import Preprocessing
 from condense.run import Run
@@ -51,9 +51,9 @@ class Config:
     observer: str = "resnet18:norm=batch"  # phi_theta*, scores patches and labels images
     training: str = "sre2l-cifar"  # how an observer without given weights is trained: a recipe of condense.teachers
     training_epochs: int = 200  # of that training
-    factor: int = 2  # sqrt(N), patches along each side of an image
-    pool: int = 300  # |T'_c|, real images of each class that patches are cut from
-    crops: int = 5  # K, patches cut from each of them, of which the best is kept
+    factor: Count = 2  # sqrt(N), patches along each side of an image
+    pool: Count = 300  # |T'_c|, real images of each class that patches are cut from; more where more patches are needed
+    crops: Count = 5  # K, patches cut from each of them, of which the best is kept
     min_scale: float = 0.08  # smallest area of a patch, as a part of its image
     rank: bool = True  # take the patches that the observer recognises best; otherwise the first ones
     labels: LabelKind = "teacher"  # asked while training (teacher), for regions of every epoch, fixed, or hard
@@ -97,10 +97,12 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
     jobs = run.jobs("class", range(train.n_classes))
     for job in jobs:
         members = train.of_class(job.item)
-        pool = members[torch.randperm(len(members), generator=job.rng("pool"))[: config.pool]]  # T'_c
+        wanted = counts[job.item] * config.factor**2
+        order = torch.randperm(len(members), generator=job.rng("pool"))
+        pool = members[order[: max(config.pool, wanted)]]  # T'_c
         patches = cut(train, pool, config, job.rng("crop"))  # (P, K, C, h, w)
         scores = realism(network, patches, job.item, train.shape, observer.preprocessing)  # (P, K)
-        chosen = select(patches, scores, counts[job.item] * config.factor**2, config.rank)
+        chosen = select(patches, scores, wanted, config.rank)
         job.save(pixels=stitch(chosen, config.factor, train.shape))
     pixels = torch.cat([result["pixels"] for result in jobs.results()])
     classes = torch.repeat_interleave(torch.arange(train.n_classes), torch.tensor(counts))

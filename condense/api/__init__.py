@@ -8,6 +8,7 @@ from __future__ import annotations
 from condense.api.benching import BenchReport, bench
 from condense.api.distilling import distill
 from condense.api.place import RESULTS, SETS, WORK, Place, load, set_folder, sets
+from condense.api.relabelling import relabel
 from condense.api.scoring import score
 from condense.api.transferring import TransferReport, transfer
 
@@ -21,6 +22,7 @@ __all__ = [
     "bench",
     "distill",
     "load",
+    "relabel",
     "score",
     "set_folder",
     "sets",

@@ -11,6 +11,7 @@ from condense import methods as registry
 from condense import networks as architectures
 from condense.api.distilling import distill
 from condense.api.place import RESULTS, Place
+from condense.api.relabelling import label_recipe, relabel
 from condense.api.scoring import score
 from condense.budget import Budget
 from condense.errors import Diverged
@@ -35,6 +36,7 @@ def bench(
     networks: Sequence[str] | None = None,
     seeds: int | None = None,
     distill_seeds: int = 1,
+    labels: str | Path | None = None,
     results: Path = RESULTS,
     command: str | None = None,
     place: Place | None = None,
@@ -46,6 +48,7 @@ def bench(
         preset: the configuration of every method; None is each paper's main setting.
         distill_seeds: sets of each method, with seeds 0, 1, ...; a method that draws nothing makes one, because its
             copies would count as repetitions that they are not.
+        labels: what every set is labelled with before it is judged, as `relabel` takes it; None leaves its own labels.
     """
     place = place or Place()
     report = BenchReport()
@@ -55,6 +58,8 @@ def bench(
         plugin.config(preset)  # a misspelt name is told before hours were spent on the others
     for network in networks or ():
         architectures.canonical(network)
+    if labels is not None:
+        label_recipe(labels)
     rules = protocols.load(protocol)
     sets = [
         (name, seed)
@@ -65,6 +70,8 @@ def bench(
         place.progress.say(f"{name}, {budget}, seed {seed}")
         try:
             folder = distill(name, dataset, budget=budget, seed=seed, preset=preset, place=place)
+            if labels is not None:
+                folder = relabel(folder, labels, dataset=dataset, place=place)
         except Diverged as error:
             report.failures.append(f"{name}, {budget}, seed {seed}: {error}")
             continue

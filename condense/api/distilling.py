@@ -60,7 +60,7 @@ def distill(
     request = _request(plugin, config, budget, source, seed, place)
     name = f"{files.safe_name(source.name)}-{plugin.name}-{budget}-s{seed}-{digest(request)[:8]}"
     target = Path(out) if out is not None else SETS / name
-    if _is_finished(target, digest(request)):
+    if is_finished(target, digest(request)):
         return target
 
     work = WORK / name
@@ -97,7 +97,7 @@ def distill(
     return target
 
 
-def _is_finished(target: Path, request: str) -> bool:
+def is_finished(target: Path, request: str) -> bool:
     """Whether the set asked for stands in its folder already; refuses a place that holds anything else."""
     if (target / "set.json").is_file() and distilled.load(target).provenance.get("request") == request:
         return True

@@ -25,9 +25,7 @@ class HasFlips(Protocol):
 def require_flips(split: HasFlips, switch: str) -> None:
     """Raises BadInput, naming the switch that asks for mirror images, unless these keep the split's classes."""
     if not split.flips:
-        raise BadInput(
-            f"{switch} adds mirror images, which change the class of this data (as of digits); leave it off"
-        )
+        raise BadInput(f"{switch} adds mirror images, which change the class of this data (as of digits); leave it off")
 
 
 @dataclass(frozen=True)

@@ -66,8 +66,11 @@ class RandomResizedCrop(Augmentation):
     scale: tuple[float, float] = (0.08, 1.0)  # area of the box as a part of the image's
     ratio: tuple[float, float] = (3 / 4, 4 / 3)  # width : height of the box, drawn evenly in its logarithm
     flip: bool = True
+    shuffle: int = 1  # columns, and rows, of the image that change places before (RDED, whose images are mosaics)
 
     def __post_init__(self) -> None:
+        if isinstance(self.shuffle, bool) or self.shuffle < 1:
+            raise BadInput(f"shuffle is a number of columns of at least 1, got {self.shuffle!r}; 1 leaves all in place")
         for name in ("scale", "ratio"):
             interval = tuple(getattr(self, name))
             if len(interval) != 2 or not 0 < interval[0] <= interval[1] < math.inf:
@@ -77,10 +80,14 @@ class RandomResizedCrop(Augmentation):
             raise BadInput(f"scale is a part of the image and ends at 1, got {self.scale}")
 
     def draw(self, count: int, shape: Sequence[int], generator: torch.Generator, *, shared: bool = False) -> Draw:
-        return Draw(uniform_rows(count, 2 * _ATTEMPTS + 3, generator, shared), shared=shared)
+        places = 2 * self.shuffle if self.shuffle > 1 else 0
+        return Draw(uniform_rows(count, 2 * _ATTEMPTS + places + 3, generator, shared), shared=shared)
 
     def apply(self, images: Tensor, draw: Draw) -> Tensor:
         draw.check_fits(images)
+        if self.shuffle > 1:
+            keys = draw.uniform[:, 2 * _ATTEMPTS : -3].unflatten(1, (2, self.shuffle))
+            images = geometry.shuffled(geometry.shuffled(images, keys[:, 0], 3), keys[:, 1], 2)
         mirrored = (draw.uniform[:, -1] < 0.5) & self.flip
         return geometry.resized_crop(images, self.boxes(images.shape[2:], draw), mirrored)
 

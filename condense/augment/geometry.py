@@ -85,6 +85,19 @@ def mirror(images: Tensor, chosen: Tensor) -> Tensor:
     return torch.where(chosen.to(images.device)[:, None, None, None], images.flip(3), images)
 
 
+def shuffled(images: Tensor, keys: Tensor, dim: int) -> Tensor:
+    """Cuts each image into strips along `dim`, the last one longer where they do not come out even, and sorts them.
+
+    images: (B, C, H, W).  keys: (B, S) or (1, S), one number for each of S strips; the smallest comes first.
+    """
+    side, strips = images.shape[dim], keys.shape[1]
+    strip = (torch.arange(side) // max(1, side // strips)).clamp(max=strips - 1)  # of each row or column
+    order = keys[:, strip].argsort(dim=1, stable=True).to(images.device)  # (B, side)
+    shape = [len(order), 1, 1, 1]
+    shape[dim] = side
+    return images.gather(dim, order.view(shape).expand_as(images))
+
+
 def affine(images: Tensor, matrices: Tensor, align_corners: bool) -> Tensor:
     """Samples each image bilinearly where its matrix sends the output's coordinates in [-1, 1]; 0 outside.
 

@@ -18,6 +18,7 @@ _HANDLERS = {
     "list": "condense.cli.listing:listing",
     "distill": "condense.cli.work:distill",
     "evaluate": "condense.cli.work:evaluate",
+    "relabel": "condense.cli.work:relabel",
     "transfer": "condense.cli.work:transfer",
     "bench": "condense.cli.work:bench",
     "leaderboard": "condense.cli.work:leaderboard",

@@ -18,6 +18,7 @@ COMMANDS = {
     "list": "what there is: methods, data sets, networks, protocols, distilled sets",
     "distill": "turn a training set into a small one",
     "evaluate": "judge distilled sets under a protocol",
+    "relabel": "give a distilled set the labels of a recipe, or those of another set",
     "transfer": "pre-train on distilled sets, judge the networks on other data",
     "bench": "distil and judge with many methods, then print the leaderboard",
     "leaderboard": "draw tables, plots and cards from the records",
@@ -79,7 +80,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         name: commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
         for name, text in COMMANDS.items()
     }
-    for add in (_listing, _distill, _evaluate, _transfer, _bench, _leaderboard, _exchange, _import, _cache):
+    for add in (_listing, _distill, _evaluate, _relabel, _transfer, _bench, _leaderboard, _exchange, _import, _cache):
         add(parsers)
     if command == "distill" and len(words) > 1 and {"-h", "--help"} & set(words) and not words[1].startswith("-"):
         from condense.cli.method_help import describe
@@ -240,6 +241,17 @@ def _evaluate(parsers: dict[str, Parser]) -> None:
     _place(parser)
 
 
+def _relabel(parsers: dict[str, Parser]) -> None:
+    parser = parsers["relabel"]
+    parser.add_argument("set", metavar="SET", help="folder of a set, or its name in `condense list sets`")
+    text = "name of a label recipe, a JSON file, or another set, whose recipe and teachers are taken"
+    parser.add_argument("--labels", required=True, metavar="NAME|FILE|SET", help=text)
+    parser.add_argument("--seed", type=int, metavar="S", help="of the labels (default: the set's own)")
+    parser.add_argument("--dataset", metavar="NAME|PATH", help="where the set's data lies now, if not where it did")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the set (default: a new one in runs/sets)")
+    _place(parser)
+
+
 def _transfer(parsers: dict[str, Parser]) -> None:
     parser = parsers["transfer"]
     parser.add_argument("sets", nargs="+", metavar="SET", help="folder of a set, or its name in `condense list sets`")
@@ -262,6 +274,8 @@ def _bench(parsers: dict[str, Parser]) -> None:
     parser.add_argument("--methods", nargs="+", metavar="A", help="(default: every built-in method)")
     parser.add_argument("--preset", default="cpu", metavar="NAME", help='settings (default: cpu; "none": the paper\'s)')
     parser.add_argument("--distill-seeds", type=_at_least_one, default=1, metavar="N", help="sets of each (default: 1)")
+    text = "label every set alike before it is judged: a recipe's name, a JSON file, or another set"
+    parser.add_argument("--labels", metavar="NAME|FILE|SET", help=text)
     _judging(parser, "quick")
     _results(parser, "runs/results")
     _run(parser)

@@ -79,6 +79,23 @@ def evaluate(arguments: argparse.Namespace) -> int:
     return int(failed)
 
 
+def relabel(arguments: argparse.Namespace) -> int:
+    """Prints the folder of the set with new labels."""
+    place = _place(arguments)
+    from condense import api
+
+    saved = api.relabel(
+        arguments.set,
+        arguments.labels,
+        seed=arguments.seed,
+        dataset=arguments.dataset,
+        out=arguments.out,
+        place=place,
+    )
+    print(saved)
+    return 0
+
+
 def transfer(arguments: argparse.Namespace) -> int:
     """Prints one line for each start, target, network and use; 1 when something failed."""
     place = _place(arguments)
@@ -131,6 +148,7 @@ def bench(arguments: argparse.Namespace) -> int:
         networks=arguments.networks,
         seeds=arguments.seeds,
         distill_seeds=arguments.distill_seeds,
+        labels=arguments.labels,
         results=arguments.results,
         command=_command(arguments),
         place=place,

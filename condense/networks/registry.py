@@ -76,6 +76,7 @@ _ROWS: Mapping[str, _Row] = {
     "resnet18": _resnet((2, 2, 2, 2)),
     "resnet34": _resnet((3, 4, 6, 3)),
     "resnet50": _resnet((3, 4, 6, 3), bottleneck=True),
+    "resnet101": _resnet((3, 4, 23, 3), bottleneck=True),
     "mobilenet-v2": _Row(MobileNetV2, "torchvision's with a 3x3 stem of stride 1; width in percent"),
     "shufflenet-v2": _Row(ShuffleNetV2, "torchvision's with a 3x3 stem of stride 1; width 50, 100, 150 or 200 percent"),
     "efficientnet-b0": _Row(EfficientNetB0, "torchvision's with a 3x3 stem of stride 1; width in percent"),
@@ -97,6 +98,7 @@ def describe(name: str) -> Description:
         BadInput: for a knob without a value or with one of the wrong type.
     """
     if name.startswith(_TORCHVISION):
+        _check_torchvision(name)
         return Description(name, "torchvision's classifier of this name, without its trained weights", {})
     row_name, row, given = _parse(name)
     return Description(row_name, row.summary, {**row.knobs(), **given})
@@ -105,11 +107,18 @@ def describe(name: str) -> Description:
 def canonical(name: str) -> str:
     """The one spelling of a network: knobs sorted, those at their default left out. Raises as `describe`."""
     if name.startswith(_TORCHVISION):
+        _check_torchvision(name)
         return name
     row_name, row, given = _parse(name)
     defaults = row.knobs()
     knobs = ",".join(f"{knob}={given[knob]}" for knob in sorted(given) if given[knob] != defaults[knob])
     return f"{row_name}:{knobs}" if knobs else row_name
+
+
+def _check_torchvision(name: str) -> None:
+    from condense.networks import zoo  # here, because torchvision takes a second to import
+
+    zoo.check_name(name.removeprefix(_TORCHVISION))
 
 
 def build(name: str, shape: Shape, classes: int, generator: torch.Generator | None = None) -> Network:

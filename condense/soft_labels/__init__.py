@@ -14,16 +14,19 @@ from condense.soft_labels.fixed import answers, fixed
 from condense.soft_labels.foreign import read_fkd, sampler_orders
 from condense.soft_labels.per_epoch import per_epoch, step_images
 from condense.soft_labels.recipe import Kind as LabelKind
-from condense.soft_labels.recipe import LabelRecipe, label, provenance
+from condense.soft_labels.recipe import LabelRecipe, cost, label, provenance, teachers_of
+from condense.soft_labels.recipes import RECIPES, read
 from condense.soft_labels.weighting import Weight, class_weights, estimate_weight, mixed, optimal_weight
 
 __all__ = [
+    "RECIPES",
     "Calibration",
     "LabelKind",
     "LabelRecipe",
     "Weight",
     "answers",
     "class_weights",
+    "cost",
     "estimate_weight",
     "fixed",
     "label",
@@ -31,8 +34,10 @@ __all__ = [
     "optimal_weight",
     "per_epoch",
     "provenance",
+    "read",
     "read_fkd",
     "sampler_orders",
     "softened",
     "step_images",
+    "teachers_of",
 ]

@@ -13,12 +13,13 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from condense import teachers
+from condense import networks, teachers
 from condense.data import Split
 from condense.distilled.labels import Codec, Committee, CommitteeLabels, HardLabels, Labels, Member, Regions
 from condense.distilled.labels.committee import Average, Statistics
 from condense.distilled.labels.quantised import Kind as CodecKind
 from condense.errors import BadInput, UnknownName
+from condense.method import Cost
 from condense.preprocessing import Preprocessing, normalise
 from condense.run import Run
 from condense.soft_labels.calibration import Calibration
@@ -26,6 +27,7 @@ from condense.soft_labels.fixed import fixed
 from condense.soft_labels.images import Images
 from condense.soft_labels.per_epoch import per_epoch
 from condense.teachers import Teacher
+from condense.training import Recipe
 
 Kind = Literal["hard", "fixed", "regions", "teacher"]
 KINDS = ("hard", "fixed", "regions", "teacher")
@@ -148,10 +150,7 @@ def label(
         if classes is None:
             raise BadInput("the set says no class per image, so that it cannot be given hard labels")
         return HardLabels(classes, train.n_classes)
-    if wise is None:
-        training = teachers.recipe(recipe.training, flips=train.flips, epochs=recipe.training_epochs)
-        own = normalise(train.mean, train.std)
-        wise = teachers.committee(recipe.teachers, train, own, training, run)
+    wise = wise or teachers_of(recipe, train, run)
     answering = committee(recipe, wise, space)
     if recipe.kind == "teacher":
         return CommitteeLabels(answering, classes)
@@ -171,6 +170,37 @@ def label(
         linear=recipe.linear,
         calibration=calibration,
     )
+
+
+def teachers_of(recipe: LabelRecipe, train: Split, run: Run) -> list[Teacher]:
+    """The teachers of a recipe, from the cache or trained; none for hard labels."""
+    if recipe.kind == "hard":
+        return []
+    training = _training(recipe, train)
+    return teachers.committee(recipe.teachers, train, normalise(train.mean, train.std), training, run)
+
+
+def cost(recipe: LabelRecipe, train: Split, images: int) -> Cost:
+    """The work of `label` for so many images, as if no teacher were in the cache."""
+    if recipe.kind == "hard":
+        return Cost(operations=0.0, memory_bytes=0.0)
+    training = teachers.committee_cost(recipe.teachers, train, _training(recipe, train))
+    names = [name.partition("@")[0] for name in teachers.members(recipe.teachers)]
+    built = [networks.build(name, train.shape, train.n_classes) for name in names]
+    forward = sum(networks.operations(network, train.shape) for network in built)
+    answers = {"teacher": 0, "fixed": images, "regions": images * recipe.crops * recipe.epochs}[recipe.kind]
+    row = Codec(recipe.codec, recipe.k).nbytes(1, train.n_classes)
+    epoch = images * recipe.crops * train.n_classes
+    maps = max(networks.activation_bytes(network, train.shape) for network in built)
+    return Cost(
+        operations=training.operations + forward * answers,
+        memory_bytes=max(training.memory_bytes, 256.0 * maps, 8.0 * epoch if recipe.kind == "regions" else 0.0),
+        disk_bytes=float(row * answers),
+    )
+
+
+def _training(recipe: LabelRecipe, train: Split) -> Recipe:
+    return teachers.recipe(recipe.training, flips=train.flips, epochs=recipe.training_epochs)
 
 
 def provenance(recipe: LabelRecipe, wise: Sequence[Teacher]) -> dict[str, Any]:

@@ -112,7 +112,8 @@ def _seed(
     for _, group in itertools.groupby(jobs, key=lambda job: job.place.target):
         of_target = list(group)
         target = of_target[0].target
-        use = Use(body, name, seed, target, target_space(target.train, start.space), protocol)
+        space = target_space(target.train, start.space).to(run.device)
+        use = Use(body, name, seed, target, space, protocol)
         for job in of_target:
             yield job.place, _cell(use, job.setting, str(run.device))
 

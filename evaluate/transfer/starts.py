@@ -20,6 +20,7 @@ from condense import networks
 from condense.data import Split
 from condense.distilled import HardLabels, TrainingView
 from condense.evaluate.transfer.protocol import TransferProtocol
+from condense.evaluate.version import TRANSFER
 from condense.networks import Network
 from condense.preprocessing import Preprocessing, normalise
 from condense.run.randomness import generator
@@ -80,6 +81,7 @@ class SelfSupervised:
         recipe = self.protocol.self_supervision(name).for_split(self.source)
         key = {
             "kind": "transfer start, self-supervised",
+            "judge": TRANSFER,
             "images": images_digest(self.source),
             "space": self.space.digest,
             "recipe": recipe.spec(),
@@ -118,6 +120,7 @@ class FromSet:
         recipe = getattr(self.protocol.pretrain, self._kind).recipe_for(len(self.view), flips=self.flips)
         key = {
             "kind": "transfer start",
+            "judge": TRANSFER,
             "set": self._content,
             "network": networks.canonical(name),
             "recipe": recipe.spec(),

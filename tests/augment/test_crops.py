@@ -11,7 +11,7 @@ from torch import Tensor
 
 from condense import _torchvision
 from condense.augment import CropFlip, Draw, RandomResizedCrop
-from condense.augment.geometry import resized_crop
+from condense.augment.geometry import resized_crop, shuffled
 from condense.errors import BadInput
 
 Images = Callable[..., Tensor]
@@ -115,3 +115,20 @@ def test_impossible_boxes_are_refused(fields: dict[str, tuple[float, float]], me
 def test_negative_padding_is_refused() -> None:
     with pytest.raises(BadInput, match="padding must be a whole number of pixels, at least 0, got -1"):
         CropFlip(padding=-1)
+
+
+def test_halves_of_a_mosaic_change_places_with_their_pixels() -> None:
+    """Strips of columns, then of rows, are sorted by their numbers; the last strip takes what is left over."""
+    image = torch.arange(20.0).view(1, 1, 4, 5)
+    swapped = shuffled(image, torch.tensor([[0.9, 0.1]]), 3)
+    assert torch.equal(swapped[0, 0], image[0, 0][:, [2, 3, 4, 0, 1]])
+    assert torch.equal(shuffled(image, torch.tensor([[0.1, 0.9]]), 2), image)
+    crop = RandomResizedCrop(scale=(1.0, 1.0), ratio=(1.0, 1.0), flip=False, shuffle=2)
+    quarters = torch.zeros(64, 1, 4, 4)
+    quarters[:, :, :2, :2] = 1.0
+    found = crop(quarters, torch.Generator().manual_seed(0))
+    places = found[:, 0, ::2, ::2].flatten(1).argmax(1).bincount(minlength=4)
+    assert torch.equal(found.sum((1, 2, 3)), torch.full((64,), 4.0))
+    assert bool((places > 4).all())  # 16 of 64 are expected in each quarter
+    with pytest.raises(BadInput, match="got 0"):
+        RandomResizedCrop(shuffle=0)

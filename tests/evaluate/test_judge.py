@@ -13,6 +13,7 @@ import torch
 from condense import distilled, training
 from condense.budget import Budget
 from condense.distilled import DistilledSet, HardLabels, Representations
+from condense.distilled.labels import RegionLabels, Regions
 from condense.errors import BadInput, UnknownName
 from condense.evaluate import records, trials
 from condense.evaluate.judge import judge
@@ -81,7 +82,11 @@ def test_hard_protocols_harden_soft_labels_and_ignore_a_learned_rate(synthetic, 
 def test_a_set_without_what_is_needed_gets_a_reason(synthetic, softened, dataset, make_protocol):
     targets = dataclasses.replace(synthetic, labels=Representations(torch.ones(12, 5)))
     for judged, needs, reason in (
-        (targets, {"labels": "hard"}, "a class per image, the set has representation targets; use `condense transfer SET --targets"),
+        (
+            targets,
+            {"labels": "hard"},
+            "a class per image, the set has representation targets; use `condense transfer SET --targets",
+        ),
         (synthetic, {"labels": "soft"}, "soft labels, the set has a class per image"),
         (synthetic, {"labels": "replay"}, "stored labels for every epoch"),
         (softened, {"labels": "soft", "views": "set"}, "crops, flips and mixes"),
@@ -284,3 +289,19 @@ def test_labels_may_leave_a_class_out(synthetic, dataset, make_protocol):
     )
     found = accuracies(fewer, dataset, make_protocol(), seeds=[0])
     assert all(value < 0.8 for value in found.values())
+
+
+def test_labels_for_every_epoch_are_judged_in_their_own_steps_only(dataset, synthetic, make_protocol):
+    """A protocol with another batch cannot take them: n/a, in words that say what to do."""
+    draws = torch.Generator().manual_seed(0)
+    regions = Regions(count=12, shape=(1, 4, 4), batch=4, seed=1)
+    answers = [{"target": torch.randn(12, 3, generator=draws).half()} for _ in range(2)]
+    labelled = dataclasses.replace(synthetic, labels=RegionLabels(regions, answers, 3))
+    recipe = {"epochs": 3, "batch": 4, "lr": 0.05, "loss": {"kind": "kl", "temperature": 2.0}}
+    needs = {"labels": "replay", "views": "set"}
+    fitting = make_protocol(track="own", needs=needs, recipe=recipe)
+    assert {cell.status for _, cell in judge(labelled.training_view(), dataset, fitting, seeds=[0])} == {"ok"}
+    other = make_protocol(track="own", needs=needs, recipe={**recipe, "batch": 5})
+    cells = dict(judge(labelled.training_view(), dataset, other, seeds=[0]))
+    assert {cell.status for cell in cells.values()} == {"n/a"}
+    assert "made for steps of 4 samples, the recipe has 5" in cells["mlp:width=8"].reason

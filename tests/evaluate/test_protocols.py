@@ -14,11 +14,30 @@ from condense.training import Recipe
 
 # A published version never changes. To change a protocol, add a file of the next version and its digest here.
 PUBLISHED = {
+    "cda-imagenet-1": "594d2212cb54d77ac561f257032f957a71e67d34043d8b90b36ca9a3e9e67278",
+    "cvdd-cifar10-1": "649ff1544ae96344230b8973c5bc79abe505acf574abb667ed0b60948ea81705",
+    "cvdd-cifar100-1": "af8721186aab00c4b72aa838d7d07ab3098b12d1596e4d74526bbfac36ca4497",
+    "cvdd-imagenet-1": "e7ce68b12e92e701a7470f171c89cd24c07381bf357db205741fdb95ebc488db",
+    "cvdd-tiny-1": "6469173438f0f48376062811cb31dc7161f22476b0159b0971157b45b59e2a45",
+    "datm-1": "0e58855cdcbe83938ef39bd0c02f215142ff3138cb029537be3798f48c0d2df0",
     "hard-dsa-1": "803bf14130c039ac69e88184addde27bf4600eac0c4c4b1690e2711bb1c5caf2",
+    "hard-large-1": "a54720c537e3b75a6c21aa0c6878be95ff0e6735f533226b65a0809507b4a241",
     "hard-plain-1": "5079c20756e2d25607f83ef19237d9943c294b9a926bab8ce334d79eba69a534",
+    "infer-dynamic-1": "8229ea66e256029999e4ef2aa1ae6077b1e3b653f4a63ae2b06f5346fb07732b",
+    "infer-static-1": "cb75cf61574c986fd481fed3c97d5bf0a92cc925186a93a01bb54ac18f788e50",
+    "mtt-1": "379006143f8879b43e3c042b8d299596e5e7cf8af197515ecd5ceed970639985",
     "quick-1": "984259767841e84988915f9fab514cfda05d9eb72da10cb1a6052bdc186fb486",
+    "quick-replay-1": "59cc1db8aa592eba474873b6d76a371f9f4b8aa3d139923eafaea8502e13297d",
     "quick-soft-1": "20ca95173dc60846a58c53f96370193a5b633e43b34f2878f9a3400eb141426e",
+    "rded-10-1": "945711fbd0e1162f1c3659fa7afb6f75a1b025c307881c6e24cf9322b953a0b9",
+    "rded-100-1": "76022b7fcf7c686c2602718aceb5ecea19c94580adb9912cce500a70b08e8262",
+    "rded-imagenet-1": "96c2bcd0b763e570806f384c275fd92e474b1857d81178bb251cf150b55996d1",
+    "rded-tiny-1": "4ea9e2ed7bf0530621d5c6934cdeea40ce96fc8e76a620ade3285088ea4961db",
     "soft-common-1": "3f3f9a3f55d0f3a8176ee848e009e2678108aad2a52b92f235a4f0512c813ab8",
+    "soft-large-1": "fdbb086168b287a10257ee4967e6c61e5d9ab3a2e8d5e1e5abe6d6898b316851",
+    "sre2l-cifar-1": "9a64e8db10ab9ae9d28e3ed2b72b82919e5145305a0e26275c87b7f13311724d",
+    "sre2l-imagenet-1": "96004a3f82d05a190489d7f74fd7aa6b7e0c2f1a4d8e85ca260a1fe9b6973391",
+    "sre2l-tiny-1": "639065c71c055155a2d11da5933d16a6468b04ed14c7bf93b19c5afe17f322bc",
     "validation-1": "7fe1d86398f5c08ba3fab4b226e323b15c263b88b1697b109db0aec9977095cc",
 }
 
@@ -69,10 +88,12 @@ OFF = {
 
 @pytest.mark.parametrize("stem", FILES)
 @pytest.mark.parametrize("side", [8, 28, 32, 64, 128, 224])
-def test_every_panel_has_one_convnet_and_networks_that_exist(stem, side):
-    names = protocols.load(stem).networks((3, side, side))
-    assert len([name for name in names if name.startswith("convnet")]) == 1
+def test_every_common_panel_has_one_convnet_and_all_have_networks_that_exist(stem, side):
+    protocol = protocols.load(stem)
+    names = protocol.networks((3, side, side))
     assert [networks.canonical(name) for name in names] == names
+    if protocol.track != "own":  # a paper's own panel is what the paper trains
+        assert len([name for name in names if name.startswith("convnet")]) == 1
 
 
 def test_a_convnet_is_as_deep_as_the_image_allows_for_a_last_map_of_four_pixels():
@@ -122,6 +143,61 @@ def test_a_network_of_the_panel_may_have_a_recipe_of_its_own(make_protocol):
     assert protocol.recipe_for("mlp", 10, flips=True).lr == 0.2
     assert protocol.recipe_for("mlp", 10, flips=True).epochs == 17
     assert protocol.recipe_for("lenet", 10, flips=True).lr == 0.05
+
+
+def test_a_set_of_another_size_may_have_a_recipe_of_its_own(make_protocol):
+    sizes = [
+        {"recipe": {"batch": 2}, "max_samples": 10},
+        {"recipe": {"lr": 0.3}, "min_samples": 10, "networks": ["mlp"]},
+        {"recipe": {"lr": 0.4}, "min_samples": 20},
+    ]
+    protocol = make_protocol(panel=[{"network": "mlp"}, {"network": "lenet", "recipe": {"lr": 0.2}}], sizes=sizes)
+    found = {
+        (network, samples): protocol.recipe_for(network, samples, flips=True)
+        for network in ("mlp", "lenet")
+        for samples in (9, 10, 20)
+    }
+    assert {key: recipe.batch for key, recipe in found.items() if recipe.batch == 2} == {("mlp", 9): 2, ("lenet", 9): 2}
+    assert [found["mlp", samples].lr for samples in (9, 10, 20)] == [0.05, 0.3, 0.4]
+    assert [found["lenet", samples].lr for samples in (9, 10, 20)] == [0.2, 0.2, 0.4]
+
+
+@pytest.mark.parametrize(
+    ("protocol", "classes", "batches"),
+    [
+        ("rded-10", 10, {1: 10, 10: 50, 50: 100}),
+        ("rded-100", 100, {1: 20, 10: 100, 50: 200}),
+        ("rded-tiny", 200, {1: 100, 10: 100, 50: 100}),
+        ("rded-imagenet", 1000, {1: 20, 10: 100, 50: 200}),
+    ],
+)
+def test_rded_trains_in_batches_that_follow_the_size_of_the_set(protocol, classes, batches):
+    load = protocols.load(protocol)
+    network = "torchvision:resnet18" if classes == 1000 else "resnet18:norm=batch"
+    for ipc, batch in batches.items():
+        assert load.recipe_for(network, ipc * classes, flips=True).batch == batch
+    assert protocols.load("rded-100").recipe_for("convnet-d3:norm=batch", 1000, flips=True).batch == 25
+
+
+@pytest.mark.parametrize(
+    ("protocol", "classes", "network", "rate", "stretches"),
+    [
+        ("cvdd-cifar10", 10, "resnet18:norm=batch", 1e-3, {1: 1, 10: 1, 50: 1}),
+        ("cvdd-cifar10", 10, "resnet101:norm=batch", 5e-4, {1: 1, 10: 1, 50: 1}),
+        ("cvdd-cifar100", 100, "resnet50:norm=batch", 1e-3, {1: 1, 10: 2, 50: 1}),
+        ("cvdd-cifar100", 100, "resnet101:norm=batch", 5e-4, {1: 1, 10: 1, 50: 1}),
+        ("cvdd-tiny", 200, "resnet18:norm=batch", 1e-3, {1: 2, 10: 1, 50: 2}),
+        ("cvdd-tiny", 200, "resnet50:norm=batch", 1e-3, {1: 1, 10: 1, 50: 1}),
+        ("cvdd-tiny", 200, "resnet101:norm=batch", 5e-4, {1: 2, 10: 2, 50: 2}),
+        ("cvdd-imagenet", 1000, "torchvision:resnet18", 1e-3, {1: 2, 10: 2, 50: 1}),
+    ],
+)
+def test_cvdd_smooths_the_cosine_where_its_scripts_do(protocol, classes, network, rate, stretches):
+    load = protocols.load(protocol)
+    for ipc, stretch in stretches.items():
+        recipe = load.recipe_for(network, ipc * classes, flips=True)
+        assert (recipe.lr, recipe.schedule.stretch, recipe.batch) == (rate, stretch, 16)
+    assert protocols.load("cvdd-imagenet").recipe_for("torchvision:resnet101", 50_000, flips=True).lr == 5e-4
 
 
 def test_a_name_means_its_newest_version(tmp_path, monkeypatch, make_protocol):

@@ -12,7 +12,7 @@ from condense.errors import BadInput, UnknownName
 
 def test_every_row_is_listed_described_and_can_be_built() -> None:
     expected = {f"convnet-d{depth}" for depth in range(1, 7)} | {"convnet", "mlp", "lenet", "alexnet", "vgg11", "vit"}
-    assert set(networks.names()) == expected | {"resnet10", "resnet18", "resnet34", "resnet50"}
+    assert set(networks.names()) == expected | {"resnet10", "resnet18", "resnet34", "resnet50", "resnet101"}
     for name in networks.names():
         assert networks.describe(name).summary
         assert networks.build(name, (3, 64, 64), 3).classifier.out_features == 3
@@ -38,6 +38,9 @@ def test_one_network_has_one_canonical_name() -> None:
     assert networks.canonical("convnet-d3:width=128") == "convnet-d3"
     assert networks.canonical("convnet-d3:width=32,norm=batch") == "convnet-d3:norm=batch,width=32"
     assert networks.canonical("torchvision:resnet18") == "torchvision:resnet18"
+    for ask in (networks.canonical, networks.describe):
+        with pytest.raises(UnknownName, match="unknown torchvision classifier 'resnet81'; did you mean resnet18"):
+            ask("torchvision:resnet81")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,127 @@
+"""Relabel: give any set the labels that a recipe describes, so that a table can compare images under equal labels."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from condense import distilled, files, machine, soft_labels
+from condense.api.distilling import is_finished
+from condense.api.place import SETS, WORK, Place, origin, set_folder
+from condense.distilled import DistilledSet
+from condense.errors import BadInput, UnknownName
+from condense.identity import digest
+from condense.quantities import duration, size
+from condense.run import Run
+from condense.soft_labels import LabelRecipe
+
+
+def relabel(
+    name: str | Path,
+    labels: str | Path,
+    *,
+    seed: int | None = None,
+    dataset: str | None = None,
+    out: Path | None = None,
+    place: Place | None = None,
+) -> Path:
+    """Labels the images of a saved set anew and returns the folder of the new set; the old one stays.
+
+    The same request finds its finished set again, or continues an interrupted labelling. In tables the new set is the
+    old method's, in a row of its own that names the recipe.
+
+    Args:
+        name: a set's folder, or its name under `runs/sets`.
+        labels: a recipe's name, a JSON file, or another set, whose recipe is taken and with it the teachers.
+        seed: of the labels; None is the set's own.
+        dataset: where the set's data set is found, when its recorded name does not say.
+        out: folder to write; the default is `runs/sets/<set>-labels-<request>`.
+
+    Raises:
+        BadInput: for a recipe that cannot label this set.
+    """
+    place = place or Place()
+    old = distilled.load(set_folder(name))
+    recipe = label_recipe(labels)
+    source = origin(old, name, dataset, place)
+    seed = int(old.provenance.get("seed", 0)) if seed is None else seed
+    request = {
+        "set": old.id,
+        "labels": recipe.spec(),
+        "seed": seed,
+        "engine": machine.engine(place.device),
+    }
+    target = Path(out) if out is not None else SETS / f"{set_folder(name).name}-labels-{digest(request)[:8]}"
+    if is_finished(target, digest(request)):
+        return target
+
+    bound = old.bind(source.train)
+    view, classes = bound.view(), _classes(old)
+    expected = soft_labels.cost(recipe, source.train, len(view))
+    seconds = expected.operations / machine.operations_per_second(place.device)
+    place.progress.say(
+        f"labels of {set_folder(name).name}: at least {duration(seconds)}, about {size(expected.memory_bytes)} of "
+        f"memory and {size(expected.disk_bytes)} of disk"
+    )
+    work = WORK / f"labels-{digest(request)[:16]}"
+    with Run(work, seed=seed, request=request, **place.options()) as run:
+        wise = soft_labels.teachers_of(recipe, source.train, run)
+        made = soft_labels.label(recipe, view, classes, source.train, old.preprocessing, run, wise=wise)
+        taken = run.elapsed
+        facts = soft_labels.provenance(recipe, wise)
+        labelled = dataclasses.replace(old, labels=made, provenance=_provenance(old, recipe, facts, labels, request))
+        distilled.save(_timed(labelled, facts, taken), target)
+    files.discard(work)
+    return target
+
+
+def label_recipe(name: str | Path) -> LabelRecipe:
+    """A recipe by its name, from a file, or that of another set's labels.
+
+    Raises:
+        UnknownName: offering the nearest recipes.
+        BadInput: for a set that does not record how it was labelled.
+    """
+    if str(name).endswith(".json") or str(name) in soft_labels.RECIPES:
+        return soft_labels.read(name)
+    try:
+        folder = set_folder(name)
+    except UnknownName:
+        return soft_labels.read(name)
+    spec = distilled.load(folder).provenance.get("label_recipe")
+    if spec is None:
+        raise BadInput(f"{name} does not record how it was labelled; name one of {', '.join(soft_labels.RECIPES)}")
+    return LabelRecipe.from_spec(spec)
+
+
+def _classes(old: DistilledSet) -> Any:
+    return old.labels.hard() if "hard" in old.labels.offers else None
+
+
+def _provenance(
+    old: DistilledSet, recipe: LabelRecipe, facts: dict[str, Any], labels: str | Path, request: dict[str, Any]
+) -> dict[str, Any]:
+    made = dict(old.provenance)
+    return {
+        **made,
+        **facts,
+        "config": {**made.get("config", {}), "label_recipe": recipe.spec()},
+        "preset": f"{made.get('preset') or 'default'}, labels {Path(labels).stem}",
+        "relabelled": {"from": old.id, "seed": request["seed"]},
+        "engine": request["engine"],
+        "request": digest(request),
+    }
+
+
+def _timed(labelled: DistilledSet, facts: dict[str, Any], seconds: float) -> DistilledSet:
+    """With the seconds of the labelling added to those of the distillation, outside the identity."""
+    before = labelled.provenance.get("volatile", {})
+    volatile = {
+        **facts["volatile"],
+        **before,
+        "label_seconds": seconds,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    return dataclasses.replace(labelled, provenance={**labelled.provenance, "volatile": volatile})
