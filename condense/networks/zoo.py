@@ -18,6 +18,14 @@ from condense.networks.layers import Network, Shape
 _TWO_OUTPUTS = ("googlenet", "inception_v3")
 
 
+def check_name(name: str) -> None:
+    """Raises UnknownName for a classifier that torchvision does not have."""
+    models = _torchvision.load("models")
+    known = models.list_models(module=models)
+    if name not in known:
+        raise UnknownName("torchvision classifier", name, known)
+
+
 class TorchvisionClassifier(Network):
     """The network `torchvision.models.<name>` for images `shape` (C, H, W), split before its last linear layer.
 
@@ -32,10 +40,7 @@ class TorchvisionClassifier(Network):
 
     def __init__(self, name: str, shape: Shape, classes: int, generator: torch.Generator):
         super().__init__()
-        models = _torchvision.load("models")
-        known = models.list_models(module=models)
-        if name not in known:
-            raise UnknownName("torchvision classifier", name, known)
+        check_name(name)
         if shape[0] not in (1, 3):
             raise BadInput(f"torchvision:{name} takes images with 1 or 3 channels, got {shape[0]}")
         self._name = name
