@@ -2,8 +2,9 @@
 
     python benchmarks/pilot.py dm cifar10 --ipc 10 --vary lr_images 1 5 --set network=convnet:width=32 --set steps=600
 
-Each value distils nine tenths of the training split once (seed 0); a narrow ConvNet is trained on the result with the
-recipe of the matching papers, 300 epochs, and scored on the tenth that was held out. Prints one line for each value.
+Each value distils nine tenths of the training split with each of --seeds; two narrow ConvNets are trained on each set
+with the recipe of the matching papers, 300 epochs, and scored on the tenth that was held out. Prints one line for each
+value. --out adds what was found to a JSON file, and skips what is there.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ import argparse
 import statistics
 import tempfile
 import time
+from pathlib import Path
 
-from condense import allocator
+from condense import allocator, files
 
-SEEDS, EPOCHS, NETWORK = 2, 300, "convnet-d3:width=32"
+NETWORKS, EPOCHS, NETWORK = 2, 300, "convnet-d3:width=32"
 
 
 def main() -> None:
@@ -25,19 +27,30 @@ def main() -> None:
     options.add_argument("--ipc", type=int, default=10)
     options.add_argument("--vary", nargs="+", required=True, metavar=("FIELD", "VALUE"))
     options.add_argument("--set", action="append", default=[], dest="overrides", metavar="FIELD=VALUE")
+    options.add_argument("--seeds", type=int, default=1, help="distillation seeds")
     options.add_argument("--threads", type=int)
+    options.add_argument("--out", type=Path, metavar="FILE.json")
     given = options.parse_args()
     allocator.prepare(given.threads)
     field, *values = given.vary
     fixed = dict(word.split("=", 1) for word in given.overrides)
+    known = files.read_json(given.out) if given.out is not None and given.out.exists() else {}
     for value in values:
+        overrides = {**fixed, field: value}
+        name = " ".join([given.method, given.dataset, f"ipc={given.ipc}", *(f"{k}={v}" for k, v in overrides.items())])
+        found = known.setdefault(name, {})  # distillation seed -> accuracies
         begin = time.perf_counter()
-        accuracies = held_out_accuracies(given.method, given.dataset, given.ipc, {**fixed, field: value})
-        seconds = time.perf_counter() - begin
-        print(f"{field}={value}  {100 * statistics.fmean(accuracies):.2f} % of {SEEDS} networks  {seconds:.0f} s")
+        for seed in range(given.seeds):
+            if str(seed) not in found:
+                found[str(seed)] = held_out_accuracies(given.method, given.dataset, given.ipc, overrides, seed)
+                if given.out is not None:
+                    files.write_json(given.out, known)
+        means = [statistics.fmean(accuracies) for accuracies in found.values()]
+        text = "  ".join(f"{100 * mean:.2f}" for mean in means)
+        print(f"{field}={value}  {100 * statistics.fmean(means):.2f} % ({text})  {time.perf_counter() - begin:.0f} s")
 
 
-def held_out_accuracies(method: str, dataset: str, ipc: int, overrides: dict[str, str]) -> list[float]:
+def held_out_accuracies(method: str, dataset: str, ipc: int, overrides: dict[str, str], seed: int) -> list[float]:
     """Fractions of the held-out tenth, one for each network."""
     from condense import data, methods, networks
     from condense.augment import DSA
@@ -50,14 +63,14 @@ def held_out_accuracies(method: str, dataset: str, ipc: int, overrides: dict[str
     kept, held = data.validation_split(data.load(dataset).train)
     plugin = methods.get(method)
     config = with_overrides(method, plugin.config(), overrides)
-    with tempfile.TemporaryDirectory() as folder, Run(folder, seed=0) as run:
+    with tempfile.TemporaryDirectory() as folder, Run(folder, seed=seed) as run:
         made = plugin.distill(kept, Budget(ipc=ipc), config, run)
     recipe = Recipe.matching(EPOCHS, augment=DSA.for_split(held).spec())
     found = []
-    for seed in range(SEEDS):
+    for number in range(NETWORKS):
 
-        def rng(name: str, *ids: int, seed: int = seed) -> object:
-            return generator(seed, name, *ids)
+        def rng(name: str, *ids: int, number: int = number) -> object:
+            return generator(number, name, *ids)
 
         network = networks.build(NETWORK, held.shape, held.n_classes, rng("init"))
         train(network, made.training_view(), recipe, rng)
