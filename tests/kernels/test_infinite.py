@@ -102,7 +102,7 @@ def test_the_gram_matrix_is_symmetric_and_its_rows_are_those_of_single_queries(k
 
 @every
 def test_gradients_are_exact_also_on_the_diagonal(kernel: InfiniteNetwork) -> None:
-    x, y = images(3).requires_grad_(), images(2, seed=1).requires_grad_()
+    x, y = images(2).requires_grad_(), images(1, seed=1).requires_grad_()
     assert gradcheck(lambda x: kernel(x), (x,), atol=1e-4)
     assert gradcheck(lambda x, y: kernel(x, y), (x, y), atol=1e-4)
 
