@@ -16,7 +16,7 @@ held-out training images: `python benchmarks/pilot.py mtt cifar10 --ipc 10 --var
 
 Core-hours by arithmetic, from 24 s for an epoch of 50,000 images and 0.0023 s for one image of one inner step (one
 thread of an AMD EPYC, uncompiled): experts 3.2 (plain 0.3, GSAM 0.6, AST 1.0, AST without one of its two ingredients
-1.0 and 0.3), 54 sets 1.7, judging them 3.1; together 8.0. Experts and judging are compiled where the engines' own rules
+1.0 and 0.3), 56 sets 1.7, judging them 3.1; together 8.0. Experts and judging are compiled where the engines' own rules
 say that it is repaid, which leaves about 6.
 """
 

@@ -48,8 +48,9 @@ from condense.trajectories import (
     flat_recipe,
     logits_of,
     matching_cost,
+    student_engine,
 )
-from condense.unroll import Engine, Segment, outer_loss
+from condense.unroll import Segment, outer_loss
 
 ABOUT = Method(
     title="DATM",
@@ -106,9 +107,9 @@ class Config:
 
 def _published(cell: str, window: tuple[int, int, int], rise: int | None, **fields: Any) -> Preset:
     """window: T-, T, T+.  rise: R; None where the authors switch sequential generation off."""
-    bounds = dict(zip(("lowest_start", "first_start", "last_start"), window, strict=True))
-    sequence = {"sequential": False} if rise is None else {"rise": rise}
-    return Preset(Config(**bounds, **sequence, **fields), f"authors' configuration file, {cell}")
+    fields |= zip(("lowest_start", "first_start", "last_start"), window, strict=True)
+    fields |= {"sequential": False} if rise is None else {"rise": rise}
+    return Preset(Config(**fields), f"authors' configuration file, {cell}")
 
 
 # fmt: off
@@ -151,9 +152,9 @@ PRESETS = {
     ),
     "cpu": Preset(
         Config(
-            steps=60, student_steps=10, lr_images=100.0, step_size=0.05, lr_step_size=1e-4, experts=5,
-            expert_lr=0.05, expert_batch=64, network="convnet:width=16", preprocessing="normalise",
-            first_start=3, last_start=6, rise=50, epochs=10, batch=None,
+            steps=60, student_steps=20, batch=50, lr_images=10.0, step_size=0.13, lr_step_size=1e-4,
+            experts=5, expert_lr=0.1, expert_batch=32, network="convnet:width=16", preprocessing="normalise",
+            first_start=4, last_start=8, rise=30, epochs=9,
         ),
         "two cores, digits", distill_seconds=10.0, judge_seconds=3.0,
     ),
@@ -181,7 +182,7 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
         momentum_labels=config.momentum_labels,
     )
     student = Student(pool.network, augment, expansion(train, config.mirror), config.student_steps, config.batch)
-    window, engine = window_of(config), Engine(config.engine, config.bfloat16, run.compiles)
+    window, engine = window_of(config), student_engine(config.engine, config.bfloat16, run)
 
     state = run.state(images=images, logits=logits, step_size=step_size, descent=descent)
     for step in run.loop("match", config.steps, state):

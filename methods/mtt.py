@@ -32,8 +32,8 @@ from condense.matching import Initial, initial_images, siamese
 from condense.method import Cost, Count, Method, Preset
 from condense.mirror import expansion
 from condense.run import Run
-from condense.trajectories import Descent, Student, Window, expert_in_turn, matching_cost
-from condense.unroll import Engine, Segment, outer_loss
+from condense.trajectories import Descent, Student, Window, expert_in_turn, matching_cost, student_engine
+from condense.unroll import Segment, outer_loss
 
 ABOUT = Method(
     title="MTT",
@@ -103,8 +103,8 @@ PRESETS = {
     ),
     "cpu": Preset(
         Config(
-            steps=60, student_steps=10, start_epochs=6, lr_images=100.0, step_size=0.05, lr_step_size=1e-4, experts=5,
-            expert_lr=0.05, expert_batch=64, network="convnet:width=16", preprocessing="normalise",
+            steps=60, student_steps=20, start_epochs=8, batch=50, lr_images=10.0, step_size=0.13, lr_step_size=1e-4,
+            experts=5, expert_lr=0.1, expert_batch=32, network="convnet:width=16", preprocessing="normalise",
         ),
         "two cores, digits", distill_seconds=10.0, judge_seconds=3.0,
     ),
@@ -124,7 +124,7 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
         images, step_size, lr_images=config.lr_images, lr_step_size=config.lr_step_size, momentum=config.momentum
     )
     student = Student(pool.network, augment, expansion(train, config.mirror), config.student_steps, config.batch)
-    window, engine = Window(config.start_epochs), Engine(config.engine, config.bfloat16, run.compiles)
+    window, engine = Window(config.start_epochs), student_engine(config.engine, config.bfloat16, run)
 
     for step in run.loop("match", config.steps, run.state(images=images, step_size=step_size, descent=descent)):
         expert = expert_in_turn(len(pool), step, run.rng)  # tau* ~ {tau*}

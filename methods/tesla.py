@@ -32,8 +32,8 @@ from condense.matching import Initial, initial_images, siamese
 from condense.method import Cost, Count, Method, Preset
 from condense.mirror import unchanged
 from condense.run import Run
-from condense.trajectories import Descent, Student, Window, expert_in_turn, logits_of, matching_cost
-from condense.unroll import Engine, Segment, outer_loss
+from condense.trajectories import Descent, Student, Window, expert_in_turn, logits_of, matching_cost, student_engine
+from condense.unroll import Segment, outer_loss
 
 ABOUT = Method(
     title="TESLA",
@@ -87,9 +87,9 @@ PRESETS = {
     ),
     "cpu": Preset(
         Config(
-            steps=60, student_steps=10, start_epochs=6, lr_images=100.0, step_size=0.05, lr_step_size=1e-4, experts=5,
-            expert_lr=0.05, expert_batch=64, network="convnet:width=16", preprocessing="normalise",
-            expert_epochs=2, batch=None, soft_labels=False,
+            steps=60, student_steps=20, start_epochs=8, batch=50, lr_images=10.0, step_size=0.13, lr_step_size=1e-4,
+            experts=5, expert_lr=0.1, expert_batch=32, network="convnet:width=16", preprocessing="normalise",
+            expert_epochs=2, soft_labels=False,
         ),
         "two cores, digits", distill_seconds=10.0, judge_seconds=3.0,
     ),
@@ -109,7 +109,7 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
         images, step_size, lr_images=config.lr_images, lr_step_size=config.lr_step_size, momentum=config.momentum
     )
     student = Student(pool.network, augment, unchanged, config.student_steps, config.batch)
-    window, engine = Window(config.start_epochs), Engine(config.engine, config.bfloat16, run.compiles)
+    window, engine = Window(config.start_epochs), student_engine(config.engine, config.bfloat16, run)
 
     for step in run.loop("match", config.steps, run.state(images=images, step_size=step_size, descent=descent)):
         expert = expert_in_turn(len(pool), step, run.rng)

@@ -14,7 +14,7 @@ from condense.trajectories.initial import (
 )
 from condense.trajectories.recipes import flat_recipe, matching_cost
 from condense.trajectories.sampling import Window, expert_in_turn, halved, minibatches, perturbed
-from condense.trajectories.student import Student
+from condense.trajectories.student import Student, student_engine
 
 __all__ = [
     "Answer",
@@ -33,4 +33,5 @@ __all__ = [
     "minibatches",
     "perturbed",
     "representative",
+    "student_engine",
 ]

@@ -10,6 +10,7 @@ from condense.budget import Budget
 from condense.data import Split
 from condense.experts import ExpertRecipe, cost
 from condense.method import Cost
+from condense.trajectories.student import GRAPH_BYTES
 
 
 def flat_recipe(network: str, lr: float, batch: int, augment: Augmentation, rho: float, alpha: float) -> ExpertRecipe:
@@ -40,8 +41,9 @@ def matching_cost(
     images = min(batch or synthetic, synthetic)
     before = cost(train, recipe, experts, epochs)
     path = 4.0 * student_steps * networks.parameter_count(network)
+    graphs = min(GRAPH_BYTES, 4.0 * activations * images * student_steps)
     return Cost(
         operations=before.operations + 9.0 * steps * student_steps * images * forward,
-        memory_bytes=max(before.memory_bytes, 4.0 * activations * images + path),
+        memory_bytes=max(before.memory_bytes, 4.0 * activations * images + path + graphs),
         disk_bytes=before.disk_bytes,
     )

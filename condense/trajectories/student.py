@@ -11,8 +11,18 @@ from condense.augment import Augmentation
 from condense.errors import BadInput
 from condense.flat import FlatNetwork
 from condense.mirror import Expansion, mirrored
+from condense.run import Run
 from condense.trajectories.sampling import halved, minibatches
-from condense.unroll import InnerLoop
+from condense.unroll import Engine, InnerLoop
+
+# Graphs that are kept between the two sweeps; on a 4 GB machine there is room for experts' files and data beside them.
+GRAPH_BYTES = 2**30
+
+
+def student_engine(name: str, bfloat16: bool, run: Run) -> Engine:
+    """The engine of `condense.unroll`: compiled if the run was asked to, else keeping graphs where it can."""
+    keeps = name in ("adjoint", "tesla") and not run.compiles
+    return Engine(name, bfloat16, run.compiles, GRAPH_BYTES if keeps else 0)
 
 
 @dataclass(frozen=True)

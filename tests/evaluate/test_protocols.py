@@ -7,6 +7,7 @@ import json
 import pytest
 
 from condense import networks
+from condense.augment import DSA
 from condense.errors import BadInput, DamagedFile, UnknownName
 from condense.evaluate import protocol as protocols
 from condense.evaluate.protocol import FOLDER
@@ -249,3 +250,12 @@ def test_a_file_that_is_no_protocol_is_refused_by_name(tmp_path, make_protocol, 
 def test_an_invalid_recipe_is_named(make_protocol):
     with pytest.raises(UnknownName, match="recipe field 'epoch'"):
         make_protocol(recipe={"epoch": 3}).recipe_for("mlp", 10, flips=True)
+
+
+@pytest.mark.parametrize(("name", "batch"), [("mtt", 256), ("datm", 128)])
+def test_trajectory_matching_is_judged_at_the_step_size_of_the_set_on_the_network_it_was_learned_for(name, batch):
+    protocol = protocols.load(name)
+    for network, rate in (("convnet-d3", 0.034), ("convnet-d3:width=32", 0.034), ("resnet18", 0.01)):
+        recipe = protocol.recipe_for(network, 100, flips=True, step_size=0.034)
+        assert recipe == Recipe.matching(1000, lr=rate, batch=batch, augment=DSA(align_corners=True).spec())
+    assert protocol.recipe_for("convnet-d3", 100, flips=True).lr == 0.01
