@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from condense.api import distill, load, score
+    from condense.api import distill, load, score, transfer
 
 __version__ = "0.1.0"
-__all__ = ["distill", "load", "score"]
+__all__ = ["distill", "load", "score", "transfer"]
 
 # In a checkout `methods` and `evaluate` lie beside this folder; installed, they lie inside it. Both are
 # condense.methods and condense.evaluate: top-level packages of those names would overwrite other people's.
