@@ -5,7 +5,7 @@ from __future__ import annotations
 from condense.recovery.blocks import Block, Descent, class_blocks, descend, recover
 from condense.recovery.costs import cost
 from condense.recovery.objective import Objective, Terms, statistics_gap, terms
-from condense.recovery.observed import Answer, Moments, Observed, observe
+from condense.recovery.observed import Answer, Moments, Observed, observe, placed
 from condense.recovery.starting import Starting, starting_images
 from condense.recovery.views import Curriculum, Draws, Views, smallest_area
 
@@ -25,6 +25,7 @@ __all__ = [
     "cost",
     "descend",
     "observe",
+    "placed",
     "recover",
     "smallest_area",
     "starting_images",
