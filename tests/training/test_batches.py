@@ -139,3 +139,17 @@ def test_hard_labels_know_classes_that_no_image_has(source: Resident, stream: St
     labels = HardLabels(torch.zeros(40, dtype=torch.int64), 4)
     batch = batch_of(Resident(source.images, labels, 4), Recipe(1, 8, mix={"kind": "cutmix"}), stream(0))
     assert batch.target.shape == (8, 4)
+
+
+def test_logits_may_be_mixed_before_their_softmax(source: Resident, stream: Stream) -> None:
+    """INFER: lambda z_i + (1 - lambda) z_j, and then the softmax at the temperature of the loss."""
+    logits = torch.randn(40, 4, generator=torch.Generator().manual_seed(3))
+    soft = Resident(source.images, SoftLabels(logits, form="logits"), 4)
+    recipe = Recipe(1, 40, mix={"kind": "mixup", "alpha": 0.8, "of_logits": True}, loss=Loss("kl", 5.0))
+    order = torch.randperm(40, generator=stream(0)("order", 0))
+    mix = augment.MixUp(0.8).draw(40, (3, 16, 16), stream(0)("mix", 0, 0))
+    expected = (augment.mix_targets(logits[order], mix) / 5).softmax(1)
+    torch.testing.assert_close(batch_of(soft, recipe, stream(0)).target, expected)
+    probabilities = Resident(source.images, SoftLabels(logits.softmax(1)), 4)
+    mixed = augment.mix_targets(logits.softmax(1)[order], mix)  # what is no logit is mixed as it is
+    torch.testing.assert_close(batch_of(probabilities, recipe, stream(0)).target, mixed)
