@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -69,10 +70,8 @@ def relabel(
     with Run(work, seed=seed, request=request, **place.options()) as run:
         wise = soft_labels.teachers_of(recipe, source.train, run)
         made = soft_labels.label(recipe, view, classes, source.train, old.preprocessing, run, wise=wise)
-        taken = run.elapsed
-        facts = soft_labels.provenance(recipe, wise)
-        labelled = dataclasses.replace(old, labels=made, provenance=_provenance(old, recipe, facts, labels, request))
-        distilled.save(_timed(labelled, facts, taken), target)
+        facts = _provenance(old, soft_labels.provenance(recipe, wise), labels, request, run.elapsed)
+        distilled.save(dataclasses.replace(old, labels=made, provenance=facts), target)
     files.discard(work)
     return target
 
@@ -101,27 +100,22 @@ def _classes(old: DistilledSet) -> Any:
 
 
 def _provenance(
-    old: DistilledSet, recipe: LabelRecipe, facts: dict[str, Any], labels: str | Path, request: dict[str, Any]
+    old: DistilledSet, facts: Mapping[str, Any], labels: str | Path, request: Mapping[str, Any], seconds: float
 ) -> dict[str, Any]:
-    made = dict(old.provenance)
+    """What the old set says of its images, with the new labels; their seconds stand beside those of the images."""
+    made = old.provenance
     return {
         **made,
         **facts,
-        "config": {**made.get("config", {}), "label_recipe": recipe.spec()},
+        "config": {**made.get("config", {}), "label_recipe": request["labels"]},
         "preset": f"{made.get('preset') or 'default'}, labels {Path(labels).stem}",
         "relabelled": {"from": old.id, "seed": request["seed"]},
         "engine": request["engine"],
         "request": digest(request),
+        "volatile": {
+            **made.get("volatile", {}),
+            **facts["volatile"],
+            "label_seconds": seconds,
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        },
     }
-
-
-def _timed(labelled: DistilledSet, facts: dict[str, Any], seconds: float) -> DistilledSet:
-    """With the seconds of the labelling added to those of the distillation, outside the identity."""
-    before = labelled.provenance.get("volatile", {})
-    volatile = {
-        **facts["volatile"],
-        **before,
-        "label_seconds": seconds,
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-    return dataclasses.replace(labelled, provenance={**labelled.provenance, "volatile": volatile})

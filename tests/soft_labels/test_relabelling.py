@@ -48,6 +48,8 @@ def test_the_images_stay_and_the_labels_change(old: Path, recipe: Path, place: a
     made = after.provenance
     assert (made["method"], made["preset"], made["seed"]) == ("random", "default, labels mine", 0)
     assert made["config"]["label_recipe"] == RECIPE.spec()
+    assert made["volatile"]["seconds"] == before.provenance["volatile"]["seconds"]  # of making the images
+    assert {"label_seconds", "teacher_seconds"} <= made["volatile"].keys()
     assert made["relabelled"] == {"from": before.id, "seed": 0}
     assert [teacher["network"] for teacher in made["teachers"]] == ["mlp:width=4"]
     assert distilled.verify(folder) == []
