@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -65,24 +65,14 @@ def distill(
 
     work = WORK / name
     _announce(plugin, source, budget, config, place)
-    try:
-        with machine.PeakMemory(place.device) as peak:
-            result = _run_method(plugin, config, budget, source, seed, work, place, request)
-    except BadInput:
-        with contextlib.suppress(OSError):
-            work.rmdir()  # a run that was refused took what was in it away
-        raise
+    with machine.PeakMemory(place.device) as peak, _empty_when_refused(work):
+        result = _run_method(plugin, config, budget, source, seed, work, place, request)
     provenance = {
         **result.provenance,  # what the method says of itself, the resolved configuration, phases that ended early
-        "method": plugin.name,
-        "title": plugin.about.title,
-        "kind": plugin.about.kind,
+        **_facts(plugin, source),
         "preset": preset,
         "seed": seed,
-        "seeded": plugin.about.seeded,
         "budget": budget.spec(),
-        "dataset": {"name": source.name, "fingerprint": source.fingerprint},
-        "trained_on": "train",
         "engine": request["engine"],
         "request": digest(request),
         "volatile": {
@@ -95,6 +85,29 @@ def distill(
     distilled.save(dataclasses.replace(result, provenance=provenance), target)
     files.discard(work)
     return target
+
+
+def _facts(plugin: Plugin, source: Dataset) -> dict[str, Any]:
+    """What the provenance says of the method and of the data."""
+    return {
+        "method": plugin.name,
+        "title": plugin.about.title,
+        "kind": plugin.about.kind,
+        "seeded": plugin.about.seeded,
+        "dataset": {"name": source.name, "fingerprint": source.fingerprint},
+        "trained_on": "train",
+    }
+
+
+@contextlib.contextmanager
+def _empty_when_refused(work: Path) -> Iterator[None]:
+    """Removes the folder around runs that were refused; they took what was in them away themselves."""
+    try:
+        yield
+    except BadInput:
+        with contextlib.suppress(OSError):
+            work.rmdir()
+        raise
 
 
 def is_finished(target: Path, request: str) -> bool:
