@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -70,7 +71,7 @@ def relabel(
     with Run(work, seed=seed, request=request, **place.options()) as run:
         wise = soft_labels.teachers_of(recipe, source.train, run)
         made = soft_labels.label(recipe, view, classes, source.train, old.preprocessing, run, wise=wise)
-        facts = _provenance(old, soft_labels.provenance(recipe, wise), labels, request, run.elapsed)
+        facts = _provenance(old, soft_labels.provenance(recipe, wise), labels, request, run)
         distilled.save(dataclasses.replace(old, labels=made, provenance=facts), target)
     files.discard(work)
     return target
@@ -100,10 +101,14 @@ def _classes(old: DistilledSet) -> Any:
 
 
 def _provenance(
-    old: DistilledSet, facts: Mapping[str, Any], labels: str | Path, request: Mapping[str, Any], seconds: float
+    old: DistilledSet, facts: Mapping[str, Any], labels: str | Path, request: Mapping[str, Any], run: Run
 ) -> dict[str, Any]:
-    """What the old set says of its images, with the new labels; their seconds stand beside those of the images."""
+    """What the old set says of its images, with the new labels, whose seconds are added to those of the images.
+
+    A teacher that took part in both counts twice: which ones the images took is not recorded.
+    """
     made = old.provenance
+    before = made.get("volatile", {})
     return {
         **made,
         **facts,
@@ -113,9 +118,10 @@ def _provenance(
         "engine": request["engine"],
         "request": digest(request),
         "volatile": {
-            **made.get("volatile", {}),
+            **before,
             **facts["volatile"],
-            "label_seconds": seconds,
+            "seconds": before.get("seconds", 0.0) + run.own_seconds,
+            "shared_seconds": before.get("shared_seconds", 0.0) + math.fsum(run.shared_seconds.values()),
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
         },
     }
