@@ -90,5 +90,5 @@ def _from_file(path: Path) -> Plugin:
     return plugin(name, module)
 
 
-def _broken(name: str, where: str, error: Exception) -> BadInput:
+def _broken(name: str, where: str, error: BaseException) -> BadInput:
     return BadInput(f"method {name!r} ({where}) cannot be imported: {type(error).__name__}: {error}")
