@@ -129,9 +129,9 @@ PRESETS = {
     ),
     "cpu": Preset(
         Config(
-            steps=60, student_steps=20, start_epochs=8, batch=50, lr_images=10.0, step_size=0.013, lr_step_size=1e-5,
-            experts=5, expert_lr=0.03, expert_batch=32, network="convnet:width=16", preprocessing="normalise",
-            expert_epochs=2, epochs=9, clipping_epochs=3,
+            steps=60, student_steps=20, start_epochs=7, batch=50, lr_images=10.0, step_size=0.02, lr_step_size=2e-5,
+            experts=3, expert_lr=0.03, expert_batch=32, network="convnet:width=16", preprocessing="normalise",
+            expert_epochs=2, epochs=8, clipping_epochs=3,
         ),
         "two cores, digits", distill_seconds=10.0, judge_seconds=3.0,
     ),

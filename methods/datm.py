@@ -153,8 +153,8 @@ PRESETS = {
     "cpu": Preset(
         Config(
             steps=60, student_steps=20, batch=50, lr_images=10.0, step_size=0.13, lr_step_size=1e-4,
-            experts=5, expert_lr=0.1, expert_batch=32, network="convnet:width=16", preprocessing="normalise",
-            first_start=4, last_start=8, rise=30, epochs=9,
+            experts=3, expert_lr=0.1, expert_batch=32, network="convnet:width=16", preprocessing="normalise",
+            first_start=4, last_start=7, rise=30, epochs=8,
         ),
         "two cores, digits", distill_seconds=10.0, judge_seconds=3.0,
     ),
