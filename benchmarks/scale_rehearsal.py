@@ -7,6 +7,7 @@ ImageFolder of noisy colours at 64 pixels (five training images and one test ima
 work, every stage in a process of its own whose peak memory is measured:
 
     teacher   a narrow ConvNet is trained, written to a file and read from there as a foreign teacher is
+    recover   images of every class are recovered from it, the blocks shared by two worker processes
     labels    random images get that teacher's answers for regions of every epoch, streamed to disk
     resume    the same again, killed in the middle and continued: the bytes must be the same
     judge     one epoch of judging under a protocol that replays the labels
@@ -30,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import recovery_at_scale
 from processes import machine_facts, print_result
 
 SIDE, TRAIN, TEST = 64, 5, 1
@@ -51,7 +53,7 @@ def main() -> None:
     if given.stage:
         print(json.dumps(measured(STAGES[given.stage], given)))
         return
-    expected = imagenet()
+    expected = recovery_at_scale.expected() | imagenet()
     print(json.dumps({"ImageNet-1K, IPC 50": expected}, indent=1), file=sys.stderr)
     facts = {"classes": given.classes, "ipc": given.ipc, "epochs": given.epochs, "threads": given.threads}
     result: dict[str, Any] = {"machine": machine_facts(), "settings": facts, "imagenet-1k": expected, "stages": {}}
@@ -128,7 +130,7 @@ def measured(stage: Callable[[argparse.Namespace], dict[str, Any]], given: argpa
     """What a stage says of itself, its seconds and its largest resident memory."""
     begin = time.perf_counter()
     facts = stage(given)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 + facts.get("workers_peak_bytes", 0)
     return {**facts, "seconds": round(time.perf_counter() - begin, 1), "peak_bytes": peak}
 
 
@@ -154,6 +156,12 @@ def teacher(given: argparse.Namespace) -> dict[str, Any]:
         torch.save(dict(made.state), "teacher.pt")
         loaded = teachers.load_teacher(f"{NETWORK}@teacher.pt", train, space, run)
     return {"accuracy": loaded.accuracy}
+
+
+def recover(given: argparse.Namespace) -> dict[str, Any]:
+    """Images of every class from that teacher, by two processes."""
+    train = here().dataset("images").train
+    return recovery_at_scale.recover(train, f"{NETWORK}@teacher.pt", given.ipc, given.threads)
 
 
 def labels(given: argparse.Namespace, out: str = "labelled") -> dict[str, Any]:
@@ -208,6 +216,7 @@ def judge(given: argparse.Namespace) -> dict[str, Any]:
 
 STAGES: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "teacher": teacher,
+    "recover": recover,
     "labels": labels,
     "resume": resume,
     "judge": judge,

@@ -1,0 +1,125 @@
+"""The recovery half of the rehearsal at ImageNet's scale: its estimate beside published costs, and two workers at work.
+
+`scale_rehearsal.py` calls both; `expected` computes nothing but a cost, `recover` makes images of many classes.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from pathlib import Path
+from typing import Any
+
+# SRe2L's recovery at 224 pixels, ResNet-18, 100 images a batch, 4000 steps, measured by FADRM (arXiv 2506.24125) on an
+# RTX 4090: seconds of one image, and peak memory.
+PUBLISHED_SECONDS, PUBLISHED_BYTES = 2.52, 5.3e9
+# Float32 operations a second that this card can do at most.
+CARD_OPERATIONS = 82.6e12
+STEPS = 4  # of the rehearsal, for each image
+BATCH = 100  # classes of a block
+WORKERS = 2
+
+
+class Counted:
+    """As much of a training split as a method's cost needs to know."""
+
+    flips = True
+
+    def __init__(self, classes: int, side: int, images: int):
+        self.n_classes = classes
+        self.shape = (3, side, side)
+        self.images = images  # of each class
+
+    def __len__(self) -> int:
+        return self.n_classes * self.images
+
+    def class_counts(self) -> list[int]:
+        return [self.images] * self.n_classes
+
+
+def expected(ipc: int = 50) -> dict[str, Any]:
+    """What SRe2L's preset for ImageNet-1K takes; `of_the_card` is the part of a card's peak that published times mean.
+
+    The estimate counts convolutions and matrix products alone; between a tenth and a half of a card's peak is what such
+    networks reach in float32, so a part outside of it would mean that the estimate is wrong.
+    """
+    from condense import machine, methods
+    from condense.budget import Budget
+
+    plugin = methods.get("sre2l")
+    config = plugin.config("released-imagenet")
+    cost = plugin.cost(Counted(1000, 224, 1281), Budget(ipc=ipc), config)
+    images = 1000 * ipc
+    recovering = cost.operations - label_operations(config, images)
+    return {
+        "recovery_operations": recovering,
+        "recovery_hours_at_least": recovering / machine.operations_per_second("cpu") / 3600,
+        "recovery_hours_published": PUBLISHED_SECONDS * images / 3600,
+        "of_the_card": recovering / (PUBLISHED_SECONDS * images) / CARD_OPERATIONS,
+        "recovery_memory_bytes": cost.memory_bytes,
+        "recovery_memory_bytes_published": PUBLISHED_BYTES,
+        "image_bytes": images * 3 * 224 * 224,
+    }
+
+
+def label_operations(config: Any, images: int) -> float:
+    """The teacher's passes over the regions that it labels."""
+    from condense import networks
+
+    forward = networks.work(config.teacher.partition("@")[0], (3, 224, 224), 1000).operations
+    return float(forward) * images * config.label_epochs
+
+
+def recover(train: Any, teacher: str, ipc: int, threads: int) -> dict[str, Any]:
+    """Two processes share the blocks of one run; both end with all images, and the same ones.
+
+    Args:
+        train: the training split.
+        teacher: a name with weights, as `condense.teachers` reads it.
+    """
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(WORKERS) as pool:
+        found = pool.starmap(_work, [(train, teacher, ipc, max(1, threads // WORKERS))] * WORKERS)
+    if len({facts["sha256"] for facts in found}) != 1:
+        raise SystemExit("two workers of one run ended with different images")
+    blocks = -(-train.n_classes // BATCH) * ipc
+    done = [facts["jobs"] for facts in found]
+    if sum(done) != blocks or min(done) == 0:
+        raise SystemExit(f"{blocks} blocks were to be shared by the workers, they did {done}")
+    return {"blocks": done, "workers_peak_bytes": sum(facts["peak_bytes"] for facts in found)}
+
+
+def _work(train: Any, teacher: str, ipc: int, threads: int) -> dict[str, Any]:
+    """One worker: the method itself, in a run that is shared."""
+    import hashlib
+    import resource
+    from unittest import mock
+
+    import torch
+
+    from condense import methods
+    from condense.budget import Budget
+    from condense.method import with_overrides
+    from condense.run import Job, Run
+
+    torch.set_num_threads(threads)
+    plugin = methods.get("sre2l")
+    changes = {"teacher": teacher, "steps": STEPS, "batch": BATCH, "labels": "hard"}
+    config = with_overrides("sre2l", plugin.config("released-tiny-imagenet"), changes)
+    saved = []
+    save = Job.save
+
+    def counting(job: Job, **tensors: torch.Tensor) -> None:
+        save(job, **tensors)
+        saved.append(job.index)
+
+    with (
+        mock.patch.object(Job, "save", counting),
+        Run(Path("recover-run"), seed=0, cache_dir="cache", shared=True) as run,
+    ):
+        made = plugin.distill(train, Budget(ipc=ipc), config, run)
+    assert made.images is not None
+    return {
+        "jobs": len(saved),
+        "sha256": hashlib.sha256(made.images.numpy().tobytes()).hexdigest(),
+        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    }
