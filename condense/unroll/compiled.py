@@ -19,8 +19,8 @@ from condense.flat import FlatNetwork
 from condense.unroll.lowered import LoweredConvNet
 from condense.unroll.steps import Pull
 
-# The maps of this many images at 32 pixels and width 128 take 16 MB; with 100 images the same passes over the maps
-# ran at a third of the speed (AMD EPYC, 32 MB of third-level cache). Fewer images make the matrix products slower.
+# The first maps of this many images take 10 MB at 32 pixels and width 128; a pass over those of 100 images ran at half
+# the speed of one over 20, and at a third of one over 10 (AMD EPYC, 32 MB of third-level cache).
 _PIECE = 20
 # Graphs that a process may build, a few for each architecture and size of piece.
 _GRAPHS = 512
@@ -126,7 +126,8 @@ class Compiled:
         # The first layer by hand: patches are constant along the direction, and a compiler multiplies zeros.
         product = self._network.product
         first, first_along = product(patches, lowered[0]), product(patches, heading[0])
-        (slope, _), (change, along) = torch.func.jvp(slopes, (lowered[1:], first), (heading[1:], first_along))
+        pair: Any = torch.func.jvp(slopes, (lowered[1:], first), (heading[1:], first_along))
+        (slope, _), (change, along) = pair
         by_rest, by_first, by_targets = change
         by_weight = product(patches.flatten(0, 2).T, by_first.flatten(0, 2))
         by_patches = product(by_first, lowered[0].T) + product(slope[1], heading[0].T)
