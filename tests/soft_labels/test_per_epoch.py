@@ -146,8 +146,8 @@ def test_an_interrupted_store_continues_to_the_same_bytes(
 
 
 def test_memory_stays_flat_while_the_store_grows(open_run: Open, space: Preprocessing) -> None:
-    """One epoch, here of 2 MiB, is in memory at a time: two dozen of them leave no trace of the ones before."""
-    count, classes, epochs = 256, 4096, 24
+    """One epoch, here of 4 MiB, is in memory at a time: two dozen of them leave no trace of the ones before."""
+    count, classes, epochs = 256, 8192, 24
     state = networks.build("mlp:width=4", SHAPE, classes).state_dict()
     asked = Committee((Member("mlp:width=4", state, space),), SHAPE, classes, space)
     held: list[int] = []
@@ -161,7 +161,9 @@ def test_memory_stays_flat_while_the_store_grows(open_run: Open, space: Preproce
     labels = per_epoch(pixels, Regions(count, SHAPE, batch=count, seed=0), asked, epochs, open_run())
     assert labels.nbytes() == epochs * count * classes * 2
     assert len(held) == epochs
-    assert max(held[5:]) - held[5] < labels.nbytes() / 3
+    # The least of several looks: the allocator keeps now more, now less of what an epoch gave back. Held epochs would
+    # add at least 16 of 24 parts.
+    assert min(held[-4:]) - min(held[1:5]) < labels.nbytes() / 3
 
 
 def test_a_saved_set_answers_as_before(
