@@ -82,12 +82,12 @@ PRESETS = {
         Config(
             teachers="convnet-d2:norm=batch,width=16+convnet-d1:norm=batch,width=16",
             teacher_recipe="tiny-images",
-            teacher_epochs=15,
-            steps=40,
+            teacher_epochs=10,
+            steps=30,
             roll_to=1,
         ),
         "two cores, digits",
-        distill_seconds=6.0,
+        distill_seconds=9.0,
         judge_seconds=4.0,
     ),
 }

@@ -82,7 +82,7 @@ PRESETS = {
             min_scale=0.5,
         ),
         "two cores, digits",
-        distill_seconds=5.0,
+        distill_seconds=6.0,
         judge_seconds=4.0,
     ),
 }
