@@ -1,6 +1,6 @@
 """How far TESLA's gradient lies from the exact one, and how this grows with the inner steps and their length.
 
-    python benchmarks/tesla_bias.py [--network convnet:width=32] [--out FILE.json]
+    python benchmarks/tesla_bias.py [--network convnet:width=16] [--out FILE.json]
 
 TESLA (Cui et al., ICML 2023) holds every theta_k constant when it differentiates step k, so that the way in which
 earlier steps move later gradients is dropped. Digits (scikit-learn), one image of each class, an expert trained by SGD
@@ -33,9 +33,9 @@ LATE, SEGMENT = 20, 2  # epochs
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--network", default="convnet:width=32")
-    options.add_argument("--steps", type=int, nargs="+", default=[5, 20, 50])
-    options.add_argument("--step-sizes", type=float, nargs="+", default=[0.01, 0.03, 0.1])
+    options.add_argument("--network", default="convnet:width=16")
+    options.add_argument("--steps", type=int, nargs="+", default=[10, 50])
+    options.add_argument("--step-sizes", type=float, nargs="+", default=[0.01, 0.05])
     options.add_argument("--out", type=Path)
     given = options.parse_args()
     train = load("digits").train

@@ -27,7 +27,14 @@ from condense.unroll.steps import Pull, Step
 
 
 class Sweep(torch.autograd.Function):
-    """outer loss of (images, labels, step_size); the backward sweep runs when, and only when, backward is called."""
+    """outer loss of (images, labels, step_size); the backward sweep runs when, and only when, backward is called.
+
+    Without `curvature` it is TESLA's gradient: every theta_k is held constant when step k is differentiated. What is
+    dropped, the way in which earlier steps move later gradients, is of first order in steps * step size * curvature.
+    Cosine with the exact gradient of the images, and the ratio of their norms (benchmarks/tesla_bias.py: digits, IPC 1,
+    ConvNet of width 16, from the expert's epoch 20): 0.97 and 1.24 for 10 steps of 0.01; 0.81 and 1.45 for 50;
+    0.67 and 1.91 for 50 steps of 0.05. The step size's gradient came out 1.10, 1.09 and 1.51 times too large.
+    """
 
     @staticmethod
     def forward(

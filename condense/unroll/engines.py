@@ -23,7 +23,8 @@ class Engine:
     Attributes:
         name: "adjoint", the exact gradient in memory that does not grow with the steps' graphs; "unroll", the same
             gradient with all graphs alive; "higher", the same by the `higher` library, the textbook form; "tesla",
-            the approximation of TESLA (Cui et al., ICML 2023, https://arxiv.org/abs/2211.10586).
+            the approximation of TESLA (Cui et al., ICML 2023, https://arxiv.org/abs/2211.10586), which holds every
+            theta_k constant; what that costs is told in condense/unroll/adjoint.py.
         bfloat16: convolutions and matrix products in bfloat16; norms, loss, parameters and residuals are not.
         compile: build machine code for the steps of "adjoint" and "tesla", once for each architecture.
         graph_bytes: memory for graphs that "adjoint" and "tesla" keep instead of building them twice: a quarter less
