@@ -148,9 +148,10 @@ class _NormaliseAndObserve(torch.autograd.Function):
         count = maps.numel() // maps.shape[1]
         slope = 2 * of_variance / count
         offset = of_mean / count - slope * mean
-        # The gradient of an average over the map comes expanded; in another order of memory than the maps it would make
-        # every layer below it convert.
-        of_output = of_output.contiguous(memory_format=suggest_memory_format(maps))
+        if not torch.compiler.is_compiling():  # a compiler arranges memory by itself
+            # The gradient of an average over the map comes expanded; in another order of memory than the maps it would
+            # make every layer below it convert.
+            of_output = of_output.contiguous(memory_format=suggest_memory_format(maps))
         return _affine(of_output, scale, offset).addcmul_(maps, _of_channels(slope)), None, None
 
 
