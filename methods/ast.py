@@ -129,11 +129,11 @@ PRESETS = {
     ),
     "cpu": Preset(
         Config(
-            steps=60, student_steps=20, start_epochs=7, batch=50, lr_images=10.0, step_size=0.02, lr_step_size=2e-5,
-            experts=3, expert_lr=0.03, expert_batch=32, network="convnet:width=16", preprocessing="normalise",
-            expert_epochs=2, epochs=8, clipping_epochs=3,
+            steps=40, student_steps=20, start_epochs=6, batch=50, lr_images=10.0, step_size=0.02, lr_step_size=2e-5,
+            experts=2, expert_lr=0.03, expert_batch=32, network="convnet:width=16", preprocessing="normalise",
+            expert_epochs=2, epochs=7, clipping_epochs=3,
         ),
-        "two cores, digits", distill_seconds=10.0, judge_seconds=3.0,
+        "two cores, digits", distill_seconds=13.0, judge_seconds=4.0,
     ),
 }
 # fmt: on

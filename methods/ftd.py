@@ -123,11 +123,11 @@ PRESETS = {
     ),
     "cpu": Preset(
         Config(
-            steps=60, student_steps=20, start_epochs=7, batch=50, lr_images=10.0, step_size=0.13, lr_step_size=1e-4,
-            experts=3, expert_lr=0.1, expert_batch=32, network="convnet:width=16", preprocessing="normalise",
-            ema_decay=0.95,
+            steps=40, student_steps=20, start_epochs=6, batch=50, lr_images=10.0, step_size=0.13, lr_step_size=1e-4,
+            experts=2, expert_lr=0.1, expert_batch=32, network="convnet:width=16", preprocessing="normalise",
+            ema_decay=0.9,
         ),
-        "two cores, digits", distill_seconds=10.0, judge_seconds=3.0,
+        "two cores, digits", distill_seconds=10.0, judge_seconds=4.0,
     ),
 }
 # fmt: on
