@@ -16,6 +16,7 @@ Departures from the paper:
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -126,7 +127,8 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
         images = space.forward(pixels[group::groups].to(run.device))  # G_k, one of each class  (C, ch, H, W)
         job.save(compensator=compensator(images, objective, views, descent, job))
 
-    extras, expansion = {}, {"kind": "plain"}
+    extras: dict[str, Tensor] = {}
+    expansion: dict[str, Any] = {"kind": "plain"}
     if members:
         extras = packed(torch.cat([result["compensator"] for result in jobs.results()]))
         expansion = {"kind": KIND, "groups": groups}

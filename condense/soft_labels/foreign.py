@@ -26,7 +26,7 @@ from condense.errors import BadInput, DamagedFile
 _FIELDS = 6
 # The sides of a box are NumPy's numbers: the function that makes them, under the names it has had, and their types.
 _SCALAR = np.int64(0).__reduce__()[0]
-_NUMBERS = [
+_NUMBERS: list[Any] = [
     (_SCALAR, "numpy.core.multiarray.scalar"),
     (_SCALAR, "numpy._core.multiarray.scalar"),
     np.dtype,

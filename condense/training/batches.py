@@ -89,8 +89,8 @@ class Batches:
         if labels.form == "teacher":  # answers for the images as they are now, mixed or not
             return as_target(cast(_Teacher, self._labels).targets_for(images), "probabilities", self._recipe.loss)
         assert labels.target is not None
-        assert self._mix is not None or mix is None
-        if mix is not None and self._mix.of_logits and labels.form == "logits":
+        of_logits = self._mix is not None and self._mix.of_logits
+        if mix is not None and of_logits and labels.form == "logits":
             return as_target(augment.mix_targets(labels.target, mix), labels.form, self._recipe.loss)
         target = as_target(labels.target, labels.form, self._recipe.loss)
         return target if mix is None else augment.mix_targets(target, mix, self._source.n_classes)

@@ -30,7 +30,7 @@ def test_the_committed_numbers_are_there() -> None:
     assert networks["CDA", "cda", "tiny-imagenet", "resnet101:norm=batch"]["ipc-100"] == (55.0, None)
     assert networks["CV-DD", "cvdd", "cifar10", "resnet18:norm=batch"]["ipc-50"] == (70.1, None)
     assert networks["CV-DD", "sre2l", "cifar100", "resnet50:norm=batch"]["ipc-10"] == (46.1, None)
-    assert networks["INFER", "infer", "cifar100", "convnet-d3"]["ipc-50"] == (50.7, 0.3)  # the later row: dynamic labels
+    assert networks["INFER", "infer", "cifar100", "convnet-d3"]["ipc-50"] == (50.7, 0.3)  # dynamic labels
     assert known["PAD", "dm", "cifar10"]["ipc-10"] == (48.9, 0.6)
     assert known["CIM", "datadam", "cifar10"]["ipc-10"] == (54.2, 0.8)
     assert known["DC-BENCH", "kip", "cifar10"]["ipc-10"] == (47.23, None)

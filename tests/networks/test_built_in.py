@@ -59,8 +59,8 @@ def same(one: nn.Module, other: nn.Module) -> bool:
         # conv 3*9*128 + 128, twice 128*9*128 + 128, norms 3 * 256, linear 2048 * K + K.
         ("convnet-d3", (3, 32, 32), 10, 320_010),
         ("convnet-d3", (3, 32, 32), 100, 504_420),
-        # Widths 128, 256, 512: conv 3*9*128 + 128, 128*9*256 + 256, 256*9*512 + 512; linear 8192 * K + K; norms 2 * 896,
-        # or 2 * (128 + 256) where they come before the convolutions.
+        # Widths 128, 256, 512: conv 3*9*128 + 128, 128*9*256 + 256, 256*9*512 + 512; linear 8192 * K + K; norms
+        # 2 * 896, or 2 * (128 + 256) where they come before the convolutions.
         ("convnet-d3:growth=2,norm=batch", (3, 32, 32), 10, 1_560_842 + 1_792),
         ("convnet-d3:growth=2,norm=batch,norm_at=input", (3, 32, 32), 10, 1_560_842 + 768),
         ("convnet-d4", (3, 64, 64), 200, 857_160),

@@ -245,7 +245,7 @@ def _restore(spec: Mapping[str, Any], tensors: Mapping[str, Tensor], folder: Pat
     )
     committee = Committee(
         members,
-        tuple(spec["shape"]),  # type: ignore[arg-type]
+        tuple(spec["shape"]),
         spec["n_classes"],
         space,
         spec["average"],
