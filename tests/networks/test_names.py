@@ -12,7 +12,9 @@ from condense.errors import BadInput, UnknownName
 
 def test_every_row_is_listed_described_and_can_be_built() -> None:
     expected = {f"convnet-d{depth}" for depth in range(1, 7)} | {"convnet", "mlp", "lenet", "alexnet", "vgg11", "vit"}
-    assert set(networks.names()) == expected | {"resnet10", "resnet18", "resnet34", "resnet50", "resnet101"}
+    expected |= {"resnet10", "resnet18", "resnet34", "resnet50", "resnet101"}
+    expected |= {"mobilenet-v2", "shufflenet-v2", "efficientnet-b0", "densenet-121"}
+    assert set(networks.names()) == expected
     for name in networks.names():
         assert networks.describe(name).summary
         assert networks.build(name, (3, 64, 64), 3).classifier.out_features == 3
