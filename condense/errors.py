@@ -15,6 +15,10 @@ class BadInput(CondenseError, ValueError):
     """An argument, a file or a data set that cannot be used as given."""
 
 
+class Unsuitable(BadInput):
+    """A budget or a data set that one method cannot work with and others can; a grid over methods leaves it out."""
+
+
 class UnknownName(BadInput):
     """A name that is not in a registry; the message offers the nearest known ones."""
 

@@ -26,7 +26,7 @@ from condense.budget import Budget
 from condense.data import Split
 from condense.distilled import DistilledSet
 from condense.distilled.compensated import KIND, packed
-from condense.errors import BadInput
+from condense.errors import Unsuitable
 from condense.matching import random_indices
 from condense.method import Cost, Count, Method, Preset
 from condense.recovery import Descent, Draws, Objective, Views
@@ -145,10 +145,10 @@ def group_count(images: int, n_classes: int, members: int) -> int:
     For a budget of ipc images per class that is floor(ipc / (M / C + 1)).
 
     Raises:
-        BadInput: when that is none.
+        Unsuitable: when that is none.
     """
     if images < n_classes + members:
-        raise BadInput(
+        raise Unsuitable(
             f"one image of each of {n_classes} classes and {members} compensators are more than the {images} images of "
             "the budget; raise it, or use fewer teachers"
         )

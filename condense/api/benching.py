@@ -14,7 +14,7 @@ from condense.api.place import RESULTS, Place
 from condense.api.relabelling import label_recipe, relabel
 from condense.api.scoring import score
 from condense.budget import Budget
-from condense.errors import Diverged
+from condense.errors import Diverged, Unsuitable
 from condense.evaluate import protocols, records
 
 
@@ -24,6 +24,7 @@ class BenchReport:
 
     records: list[Path] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)  # not failures: the method does not exist for this budget
 
 
 def bench(
@@ -44,11 +45,14 @@ def bench(
     """Distils and judges with many methods; finished work is found again, a failure does not stop the others.
 
     Args:
-        methods: None is every built-in method.
+        methods: None is every built-in method that can work with the budget.
         preset: the configuration of every method; None is each paper's main setting.
         distill_seeds: sets of each method, with seeds 0, 1, ...; a method that draws nothing makes one, because its
             copies would count as repetitions that they are not.
         labels: what every set is labelled with before it is judged, as `relabel` takes it; None leaves its own labels.
+
+    Raises:
+        Unsuitable: when a method that was asked for by name cannot work with a budget.
     """
     place = place or Place()
     report = BenchReport()
@@ -72,6 +76,11 @@ def bench(
             folder = distill(name, dataset, budget=budget, seed=seed, preset=preset, place=place)
             if labels is not None:
                 folder = relabel(folder, labels, dataset=dataset, place=place)
+        except Unsuitable as error:
+            if methods is not None:  # asked for by name
+                raise
+            report.left_out.append(f"{name}, {budget}, seed {seed}: {error}")
+            continue
         except Diverged as error:
             report.failures.append(f"{name}, {budget}, seed {seed}: {error}")
             continue

@@ -156,6 +156,8 @@ def bench(arguments: argparse.Namespace) -> int:
     leaderboard.write(arguments.results, arguments.results / CARDS)
     print(leaderboard.text(arguments.results, _width()))
     print(f"tables, plots and records: {arguments.results}", file=sys.stderr)
+    for reason in report.left_out:
+        print(f"condense: left out: {reason}", file=sys.stderr)
     for failure in report.failures:
         print(f"condense: failed: {failure}", file=sys.stderr)
     return int(bool(report.failures))

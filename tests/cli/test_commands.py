@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from condense import allocator, api, methods
-from condense.api import BenchReport
+from condense.api import BenchReport, benching
 from condense.budget import Budget
 from condense.cli import main, tables
-from condense.errors import BadInput
+from condense.errors import BadInput, Unsuitable
 from condense.evaluate import leaderboard
 
 
@@ -83,6 +83,26 @@ def test_a_bench_without_failures_succeeds(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setattr(api, "bench", calls)
     assert main(["bench", "--dataset", "digits", "--ipc", "1", "--results", str(tmp_path), "--quiet"]) == 0
     assert (calls.given["preset"], calls.given["protocol"], calls.given["methods"]) == ("cpu", "quick", None)
+
+
+def test_a_bench_over_all_methods_leaves_out_what_cannot_be_and_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    asked: list[str] = []
+
+    def distill(method: str, *_: Any, **__: Any) -> Path:
+        asked.append(method)
+        raise Unsuitable("one image a class is too few")
+
+    monkeypatch.setattr(benching, "distill", distill)
+    monkeypatch.setattr(leaderboard, "write", Calls([]))
+    monkeypatch.setattr(leaderboard, "text", Calls("the table"))
+    words = ["bench", "--dataset", "digits", "--ipc", "1", "--results", str(tmp_path), "--quiet"]
+    assert main(words) == 0
+    assert len(asked) > 8
+    assert "condense: left out: infer, ipc-1, seed 0: one image a class is too few\n" in capsys.readouterr().err
+    assert main([*words, "--methods", "infer", "random"]) == 2  # asked for by name
+    assert asked[-1] == "infer"
 
 
 def test_evaluate_looks_at_every_set_before_it_judges_one(
