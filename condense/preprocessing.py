@@ -1,7 +1,8 @@
 """What is done to pixels before a network sees them, as a specification with a digest and an exact inverse.
 
 Three kinds: identity, normalise ((x - mean) / std per channel), and ZCA whitening (`condense.zca`) fitted on the
-training split, x -> (x - mu) W with x in [0, 1] and flattened to D = C*H*W.
+training split, x -> (x - mu) W with x in [0, 1] and flattened to D = C*H*W. ZCA comes in two conventions: fitted on
+pixels in [0, 1] (trajectory matching), or on normalised ones (DataDAM), where the same epsilon whitens more directions.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from condense.errors import BadInput, DamagedFile
 from condense.identity import digest as digest_of
 
 Kind = Literal["identity", "normalise", "zca"]
+_KINDS = "identity, normalise, zca or zca-normalised"
 _MATRICES = ("mean", "unwhiten", "whiten")
 _LARGEST = 16_384  # D of ZCA, 2 GiB a matrix: 64x64 colour images have 12,288
 _NO_MATRICES = (
@@ -41,7 +43,7 @@ class Preprocessing:
 
     kind: Kind
     mean: tuple[float, ...] = ()  # normalise: per channel, units of [0, 1]
-    std: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()  # normalise; zca: what pixels are divided by before they are whitened, or nothing
     epsilon: float = 0.0  # zca
     shape: tuple[int, ...] = ()  # zca: (C, H, W)
     fingerprint: str = ""  # zca: of the training split
@@ -53,7 +55,7 @@ class Preprocessing:
             return {"kind": self.kind, "mean": list(self.mean), "std": list(self.std)}
         if self.kind == "zca":
             fitted = {"epsilon": self.epsilon, "shape": list(self.shape), "fingerprint": self.fingerprint}
-            return {"kind": self.kind, **fitted}
+            return {"kind": self.kind, **fitted} | ({"std": list(self.std)} if self.std else {})
         return {"kind": self.kind}
 
     @cached_property
@@ -158,6 +160,9 @@ def fit(
 ) -> Preprocessing:
     """The preprocessing of a kind for a training split; ZCA matrices are kept in the cache.
 
+    Args:
+        kind: identity, normalise, zca, or zca-normalised (each channel is divided by its deviation first).
+
     Raises:
         BadInput: for an unknown kind, an epsilon that is not positive, or a ZCA of fewer than two images.
     """
@@ -165,8 +170,8 @@ def fit(
         return identity()
     if kind == "normalise":
         return normalise(train.mean, train.std)
-    if kind != "zca":
-        raise BadInput(f"unknown preprocessing {kind!r}; use identity, normalise or zca")
+    if kind not in ("zca", "zca-normalised"):
+        raise BadInput(f"unknown preprocessing {kind!r}; use {_KINDS}")
     if not epsilon > 0:
         raise BadInput(f"epsilon of ZCA must be positive, got {epsilon}; the papers use 0.1")
     if len(train) < 2:
@@ -176,12 +181,15 @@ def fit(
             f"ZCA of images {train.shape} needs two matrices of {math.prod(train.shape)} squared numbers; "
             "use normalise, or a smaller size as in @64"
         )
-    wanted = Preprocessing("zca", epsilon=float(epsilon), shape=train.shape, fingerprint=train.fingerprint)
+    std = tuple(map(float, train.std)) if kind == "zca-normalised" else ()
+    wanted = Preprocessing("zca", std=std, epsilon=float(epsilon), shape=train.shape, fingerprint=train.fingerprint)
     path = _path(wanted, cache_dir)
     with files.lock(path):
         matrices = _cached(wanted, path)
         if matrices is None:
-            matrices = zca.matrices(*zca.moments(train), float(epsilon))
+            channels = torch.tensor(std or (1.0,) * train.shape[0], dtype=torch.float64)
+            scale = channels.repeat_interleave(math.prod(train.shape[1:]))  # (D,)
+            matrices = zca.matrices(*zca.moments(train), float(epsilon), scale)
             files.write_tensors(path, matrices)
     return replace(wanted, matrices=matrices)
 
@@ -226,7 +234,8 @@ def resolve(
             f"this set was whitened by training data {wanted.fingerprint[:8]}, and the data given are "
             f"{train.fingerprint[:8]}; give the same data set, or have the set exported with --self-contained"
         )
-    return fit("zca", train, epsilon=wanted.epsilon, cache_dir=cache_dir)
+    kind = "zca-normalised" if wanted.std else "zca"
+    return fit(kind, train, epsilon=wanted.epsilon, cache_dir=cache_dir)
 
 
 def without_matrices(spec: Mapping[str, Any]) -> Preprocessing:
@@ -243,14 +252,15 @@ def without_matrices(spec: Mapping[str, Any]) -> Preprocessing:
             return normalise(tuple(spec["mean"]), tuple(spec["std"]))
         if kind == "zca":
             shape = tuple(int(size) for size in spec["shape"])
+            std = tuple(float(value) for value in spec.get("std", ()))
             return Preprocessing(
-                "zca", epsilon=float(spec["epsilon"]), shape=shape, fingerprint=str(spec["fingerprint"])
+                "zca", std=std, epsilon=float(spec["epsilon"]), shape=shape, fingerprint=str(spec["fingerprint"])
             )
     except BadInput:
         raise
     except (KeyError, TypeError, ValueError) as error:
         raise BadInput(f"not the specification of a preprocessing: {dict(spec)!r} ({error!r})") from error
-    raise BadInput(f"unknown preprocessing {kind!r}; use identity, normalise or zca")
+    raise BadInput(f"unknown preprocessing {kind!r}; use {_KINDS}")
 
 
 def _path(wanted: Preprocessing, cache_dir: str | os.PathLike[str] | None) -> Path:

@@ -2,6 +2,8 @@
 
     S = (X - mu)^T (X - mu) / (n - 1) = U diag(l) U^T,    W = U diag((l + epsilon)^(-1/2)) U^T
 
+or, where pixels are first divided by a scale s: l and U of S / (s s^T), and W = diag(1 / s) U diag(...) U^T.
+
 Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009, appendix A. Trajectory matching uses
 epsilon = 0.1 on pixels in [0, 1], which is large: directions with l well above 0.1 are whitened, fine detail is
 multiplied by about 3.2.
@@ -39,9 +41,13 @@ def moments(train: Split) -> tuple[Tensor, Tensor]:
     return (sums / count + 128) / 255, covariance
 
 
-def matrices(mean: Tensor, covariance: Tensor, epsilon: float) -> dict[str, Tensor]:
-    """{"mean": mu (D,), "whiten": W (D, D), "unwhiten": W^-1 (D, D)}, in the type of the moments; epsilon > 0."""
-    values, vectors = torch.linalg.eigh(covariance)  # ascending (D,), columns of (D, D)
+def matrices(mean: Tensor, covariance: Tensor, epsilon: float, scale: Tensor) -> dict[str, Tensor]:
+    """{"mean": mu (D,), "whiten": W (D, D), "unwhiten": W^-1 (D, D)}, in the type of the moments; epsilon > 0.
+
+    scale: what pixels are divided by before they are whitened, positive, (D,); ones for pixels in [0, 1].
+    """
+    values, vectors = torch.linalg.eigh(covariance / torch.outer(scale, scale))  # ascending (D,), columns of (D, D)
     # Rounding may leave a singular covariance slightly below zero.
     root = (values.clamp_min(0) + epsilon).sqrt()
-    return {"mean": mean, "whiten": (vectors / root) @ vectors.T, "unwhiten": (vectors * root) @ vectors.T}
+    whiten, unwhiten = (vectors / root) @ vectors.T, (vectors * root) @ vectors.T
+    return {"mean": mean, "whiten": whiten / scale[:, None], "unwhiten": unwhiten * scale}

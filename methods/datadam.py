@@ -61,7 +61,7 @@ class Config:
     flip_first: bool = False  # FYI's DSA: always flips with probability 1/2, then takes one of the other five ops
     initial: Initial = "real"  # start from real images or from noise
     network: str = "convnet:norm=batch"  # P_theta, family of the random networks; its depth follows the image size
-    preprocessing: str = "zca"  # pixel space of matching and training: normalise | zca | identity
+    preprocessing: str = "zca-normalised"  # pixel space: normalise | zca (as MTT) | zca-normalised (as the authors)
 
 
 PRESETS = {

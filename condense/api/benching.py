@@ -56,20 +56,12 @@ def bench(
     """
     place = place or Place()
     report = BenchReport()
-    names = list(methods) if methods is not None else registry.built_in()
-    plugins = [registry.get(name) for name in names]
-    for plugin in plugins:
-        plugin.config(preset)  # a misspelt name is told before hours were spent on the others
+    sets = _sets(methods, preset, distill_seeds)
     for network in networks or ():
         architectures.canonical(network)
     if labels is not None:
         label_recipe(labels)
     rules = protocols.load(protocol)
-    sets = [
-        (name, seed)
-        for name, plugin in zip(names, plugins, strict=True)
-        for seed in range(distill_seeds if plugin.about.seeded else 1)
-    ]
     for budget, (name, seed) in itertools.product(budgets, sets):
         place.progress.say(f"{name}, {budget}, seed {seed}")
         try:
@@ -98,3 +90,16 @@ def bench(
         failed = [network for network, cell in records.read(record).cells.items() if cell.status == "failed"]
         report.failures += [f"{name}, {budget}, seed {seed}: {network} (see {record})" for network in failed]
     return report
+
+
+def _sets(methods: Sequence[str] | None, preset: str | None, seeds: int) -> list[tuple[str, int]]:
+    """Method and distillation seed of every set; a misspelt name is told before hours were spent on the others."""
+    names = list(methods) if methods is not None else registry.built_in()
+    plugins = [registry.get(name) for name in names]
+    for plugin in plugins:
+        plugin.config(preset)
+    return [
+        (name, seed)
+        for name, plugin in zip(names, plugins, strict=True)
+        for seed in range(seeds if plugin.about.seeded else 1)
+    ]

@@ -26,7 +26,7 @@ def train() -> Split:
     return random_split()
 
 
-@pytest.fixture(params=["identity", "normalise", "zca"])
+@pytest.fixture(params=["identity", "normalise", "zca", "zca-normalised"])
 def fitted(request: pytest.FixtureRequest, train: Split) -> Preprocessing:
     return preprocessing.fit(request.param, train)
 
@@ -85,6 +85,23 @@ def test_zca_agrees_with_a_singular_value_decomposition_of_the_images(train: Spl
     whitened = (flat - mean) @ (rows.T * scale) @ rows
     images = torch.from_numpy(flat).view(len(train), *train.shape)
     np.testing.assert_allclose(found.forward(images).flatten(1), whitened, atol=1e-12)
+
+
+def test_zca_of_normalised_images_is_that_of_a_fit_on_them(train: Split) -> None:
+    normal = preprocessing.fit("normalise", train)
+    images = train.take(range(len(train))).to(torch.float64) / 255
+    flat = normal.forward(images).flatten(1)
+    values, vectors = torch.linalg.eigh(torch.cov(flat.T))
+    expected = (flat - flat.mean(0)) @ (vectors / (values + 0.1).sqrt()) @ vectors.T
+    found = preprocessing.fit("zca-normalised", train).forward(images)
+    torch.testing.assert_close(found.flatten(1), expected, rtol=0, atol=1e-10)
+
+
+def test_zca_of_normalised_images_is_resolved_as_such(train: Split, tmp_path: Path) -> None:
+    fitted = preprocessing.fit("zca-normalised", train)
+    again = preprocessing.resolve(fitted.spec(), train=train, cache_dir=tmp_path)  # an empty cache
+    assert again.digest == fitted.digest != preprocessing.fit("zca", train).digest
+    assert torch.equal(again.matrices["whiten"], fitted.matrices["whiten"])
 
 
 def test_whitened_images_have_the_shrunk_eigenvalues(train: Split) -> None:
@@ -178,7 +195,7 @@ def test_images_of_another_shape_are_refused(train: Split) -> None:
 
 
 def test_fitting_refuses_what_it_cannot_do(train: Split) -> None:
-    with pytest.raises(BadInput, match="unknown preprocessing 'whiten'; use identity, normalise or zca"):
+    with pytest.raises(BadInput, match="unknown preprocessing 'whiten'; use identity, normalise, zca or"):
         preprocessing.fit("whiten", train)
     for epsilon in (0.0, -0.1, math.nan):
         with pytest.raises(BadInput, match="epsilon of ZCA must be positive"):
