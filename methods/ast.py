@@ -166,8 +166,7 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
         scale = balance(start, config.start_epochs) if config.balance else 1.0
         generator = run.rng("student", step)
         inner = student.loop(images, generator, momentum=config.inner_momentum, scale=scale)
-        outer = outer_loss(inner, segment, images, labels, step_size, engine)  # L_M + sum_i L_i
-        descent.step(outer.loss, run)
+        descent.step(outer_loss(inner, segment, images, labels, step_size, engine).loss, run)
     return DistilledSet.synthetic(
         images, HardLabels(labels), train, space, step_size=step_size.item(), provenance=descent.report()
     )

@@ -193,8 +193,8 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
         )
         inner = student.loop(images, run.rng("student", step))
         labels = begin.classes if config.labels == "hard" else logits.softmax(1)
-        outer = outer_loss(inner, segment, images, labels, step_size, engine)
-        descent.step(outer.loss, run)  # X, Z, beta, only if L <= threshold
+        # X, Z, beta <- SGD on L, only if L <= threshold
+        descent.step(outer_loss(inner, segment, images, labels, step_size, engine).loss, run)
     return DistilledSet.synthetic(
         images,
         HardLabels(begin.classes) if config.labels == "hard" else SoftLabels(logits, form="logits"),

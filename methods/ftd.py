@@ -155,8 +155,7 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
             pool.at(expert, start), pool.at(expert, start + config.expert_epochs), config.student_steps
         )
         inner = student.loop(images, run.rng("student", step))
-        outer = outer_loss(inner, segment, images, labels, step_size, engine)
-        descent.step(outer.loss, run)
+        descent.step(outer_loss(inner, segment, images, labels, step_size, engine).loss, run)
         move_average(average, images, config.ema_decay)
         state.averaged += 1
     if config.ema_correction:

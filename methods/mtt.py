@@ -133,8 +133,8 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
             pool.at(expert, start), pool.at(expert, start + config.expert_epochs), config.student_steps
         )
         inner = student.loop(images, run.rng("student", step))  # b_n ~ D_syn and A, n = 1 .. N
-        outer = outer_loss(inner, segment, images, labels, step_size, engine)  # L
-        descent.step(outer.loss, run)  # D_syn, alpha <- SGD on L
+        # D_syn, alpha <- SGD on L
+        descent.step(outer_loss(inner, segment, images, labels, step_size, engine).loss, run)
     return DistilledSet.synthetic(
         images, HardLabels(labels), train, space, step_size=step_size.item(), provenance=descent.report()
     )

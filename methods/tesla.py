@@ -118,8 +118,7 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
         segment = Segment.ending_at(pool.at(expert, start), target, config.student_steps)
         labels = assigned(pool.network, target, images) if config.soft_labels else classes
         inner = student.loop(images, run.rng("student", step))
-        outer = outer_loss(inner, segment, images, labels, step_size, engine)
-        descent.step(outer.loss, run)
+        descent.step(outer_loss(inner, segment, images, labels, step_size, engine).loss, run)
     return DistilledSet.synthetic(
         images, HardLabels(classes), train, space, step_size=step_size.item(), provenance=descent.report()
     )

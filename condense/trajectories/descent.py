@@ -65,6 +65,9 @@ class Descent:
     def step(self, loss: Tensor, run: Run) -> None:
         """Moves everything down the gradient of the loss, which it computes, and logs.
 
+        Give it the loss without a name of its own: what an unrolled loss holds, a path of N parameter vectors and
+        kept graphs, would otherwise live until the next one is complete.
+
         After `PATIENCE` rejections in a row the phase is stopped, with the reason.
 
         Raises:

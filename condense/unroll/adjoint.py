@@ -59,16 +59,18 @@ class Sweep(torch.autograd.Function):
             path.append(path[k] - step_size * velocity)
         loss = sum((segment.distance(match, path[match.after]) for match in segment.matches), images.new_zeros(()))
         end = path[-1].clone()
-        ctx.save_for_backward(images, labels, step_size)
-        ctx.parts = (inner, segment, step, curvature, path, velocities)
+        # As saved tensors, not as attributes: autograd then gives the path up when the backward sweep is done.
+        ctx.save_for_backward(images, labels, step_size, *path, *velocities)
+        ctx.parts = (inner, segment, step, curvature)
         ctx.mark_non_differentiable(end)
         return loss, end
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-        images, labels, step_size = ctx.saved_tensors
-        inner, segment, step, curvature, path, velocities = ctx.parts
+        inner, segment, step, curvature = ctx.parts
+        images, labels, step_size, *saved = ctx.saved_tensors
+        path, velocities = saved[: len(inner.batches) + 1], saved[len(inner.batches) + 1 :]
         image_gradient = torch.zeros_like(images)
         label_gradient = torch.zeros_like(labels) if labels.is_floating_point() else None
         step_size_gradient = torch.zeros_like(step_size)

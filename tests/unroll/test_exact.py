@@ -103,6 +103,22 @@ def test_the_upstream_gradient_is_a_factor(problem: Any) -> None:
     torch.testing.assert_close(thrice, 3.0 * once)
 
 
+@pytest.mark.parametrize("momentum", [0.0, 0.5])
+def test_the_stored_path_is_given_up_with_the_gradient(problem: Any, momentum: float) -> None:
+    """Autograd frees what it was given to save; what hung on the node would live as long as the loss."""
+    given = problem(inner={"momentum": momentum})
+    inner, segment = given.parts()
+    images, labels, step_size = given.leaves()
+    loss = outer_loss(inner, segment, images, labels.softmax(1), step_size).loss
+    node: Any = loss.grad_fn
+    vectors = [saved for saved in node.saved_tensors if saved.shape == segment.start.shape]
+    assert len(vectors) == 4 + 3 * bool(momentum)  # theta_0 .. theta_3, and the velocities
+    assert not [part for part in node.parts if isinstance(part, torch.Tensor | list)]
+    loss.backward()
+    with pytest.raises(RuntimeError, match="already been freed"):
+        node.saved_tensors  # noqa: B018
+
+
 def test_images_that_no_batch_takes_get_no_gradient(problem: Any) -> None:
     images, labels, step_size = problem(batches=((0, 1), (1, 2))).gradients(Engine())
     assert bool((images[3:] == 0).all())
