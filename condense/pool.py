@@ -59,6 +59,10 @@ class Pool:
         if self.ages[index] < self.oldest:
             self.update(index, images, targets)
             return
+        self.renew(index, birth)
+
+    def renew(self, index: int, birth: torch.Generator) -> None:
+        """Puts a fresh network in the place of a member."""
         networks.initialise(self.members[index], birth)
         self.optimisers[index].state.clear()
         self.ages[index] = 0

@@ -7,6 +7,11 @@ Departures from the paper:
     - the first images lie in the pixel space of the real ones; `initial_space="pixels"` is the authors' code, which
       starts from pixels in [0, 1] while real batches are normalised, and trains on these images as they are.
     - images and targets have rates of their own (authors' code: one rate for both).
+    - a network that has had its T updates is born anew and trained again, as the paper says; `rebirth="old"` is the
+      authors' code, which leaves the counter of such a network at T: from then on every time it is chosen it is born
+      anew and never trained, so that after some 10 000 of the 160 000 steps all networks are random ones.
+    - the teacher is trained here, 200 epochs of Barlow Twins with Adam and a stem that pads by 1 (authors: a released
+      ResNet-18 of that objective whose stem pads by 2, with maps of 34 pixels); `teacher` takes another one.
     - no monitoring by linear probes every 16 000 steps: it needs labels.
     - the Gram matrix is summed in float32, factor and solves are float64 (authors' code: float32).
 """
@@ -30,7 +35,14 @@ from condense.method import Cost, Count, Method, Preset
 from condense.pool import Pool
 from condense.preprocessing import Preprocessing
 from condense.run import Run
-from condense.self_supervised import Teacher, teacher_cost, teacher_features, teacher_for, teacher_views
+from condense.self_supervised import (
+    Teacher,
+    random_images,
+    teacher_cost,
+    teacher_features,
+    teacher_for,
+    teacher_views,
+)
 
 ABOUT = Method(
     title="KRR-ST",
@@ -39,7 +51,14 @@ ABOUT = Method(
     family="self-supervised",
     kind="synthetic",
     uses_labels=False,
-    ingredients={"augment": False, "bias": False, "lr_targets": 0.0, "inner_steps": 0, "initial_space": "pixels"},
+    ingredients={
+        "augment": False,
+        "bias": False,
+        "lr_targets": 0.0,
+        "inner_steps": 0,
+        "rebirth": "old",
+        "initial_space": "pixels",
+    },
 )
 
 
@@ -51,7 +70,7 @@ class Config:
     real_batch: Count = 1024  # |X_t|, real images of a step
     ridge: float = 1e-6  # lambda = ridge * tr(K_ss), not divided by m; no gradient through the trace
     bias: bool = True  # a column of ones beside the features, for the bias of the head W
-    augment: bool = True  # crop and flip of the real batch
+    augment: bool = True  # crop and flip of the real batch, on pixels: what lies beyond the edge is black
     padding: int = 4  # pixels by which a crop can be off
     cached_views: int = 0  # features of so many fixed views per image instead of a teacher's pass in every step
     pool: Count = 10  # M, networks that are trained online
@@ -60,6 +79,7 @@ class Config:
     inner_lr: float = 0.1  # of its SGD
     inner_momentum: float = 0.9  # of that SGD
     inner_decay: float = 1e-3  # weight decay of that SGD, the ridge of the inner problem
+    rebirth: Literal["young", "old"] = "young"  # whether a network that is born anew is trained; see the departures
     initial_space: Literal["preprocessed", "pixels"] = "preprocessed"  # of the first images; see the departures
     network: str = "convnet:growth=2,norm=batch"  # f_omega; widths 128, 256, 512 at 32 pixels
     teacher: str = "barlow-twins"  # g_phi, trained here, or "torchvision:resnet18@IMAGENET1K_V1", or "NETWORK@FILE"
@@ -74,9 +94,15 @@ class Config:
 
 
 PRESETS = {
-    "published-32px": Preset(Config(initial_space="pixels"), "authors' command, CIFAR-100, 1000 images"),
+    "published-32px": Preset(Config(rebirth="old", initial_space="pixels"), "authors' command, CIFAR-100, 1000 images"),
     "published-64px": Preset(
-        Config(lr_images=1e-5, lr_targets=1e-5, network="convnet:width=64,growth=2,norm=batch", initial_space="pixels"),
+        Config(
+            lr_images=1e-5,
+            lr_targets=1e-5,
+            network="convnet:width=64,growth=2,norm=batch",
+            rebirth="old",
+            initial_space="pixels",
+        ),
         "authors' commands, Tiny-ImageNet with 2000 and ImageNet at 64 pixels with 1000 images",
     ),
     "cpu": Preset(
@@ -153,32 +179,35 @@ class TeacherBatches:
         """(n, C, H, W) in the space of the set, and (n, d), on the run's device."""
         run, device = self._run, self._run.device
         rows = random_rows(len(self._train), self._config.real_batch, run.rng("real", step))
-        images = self._teacher.space.forward(self._train.take(rows)).to(device)
+        pixels = self._train.take(rows).to(device).float() / 255
         if self._whole is not None:
-            return self._in_space(images), self._whole[rows].to(device)
-        if self._views:
+            answers = self._whole[rows]
+        elif self._views:
             view = self._views[int(torch.randint(len(self._views), (), generator=run.rng("view", step)))]
-            return self._in_space(self._augment.apply(images, view.draw.take(rows))), view.features[rows].to(device)
-        images = self._augment(images, run.rng("augment", step))
-        answers = kernels.frozen_features(self._teacher.embed, images, self._config.chunk)
-        return self._in_space(images), answers
-
-    def _in_space(self, images: Tensor) -> Tensor:
-        """Images in the teacher's space, as the set's networks see them."""
-        if self._space.digest == self._teacher.space.digest:
-            return images
-        return self._space.forward(self._teacher.space.inverse(images))
+            pixels, answers = self._augment.apply(pixels, view.draw.take(rows)), view.features[rows]
+        else:
+            pixels = self._augment(pixels, run.rng("augment", step))
+            watched = self._teacher.space.forward(pixels)
+            answers = kernels.frozen_features(self._teacher.embed, watched, self._config.chunk)
+        return self._space.forward(pixels), answers.to(device)
 
 
 def _initial(
     train: Split, budget: Budget, space: Preprocessing, teacher: Teacher, config: Config, run: Run
 ) -> tuple[Tensor, Tensor]:
     """Random real images, whatever their classes, and the teacher's features of them."""
-    count = budget.images(len(train), train.n_classes)
-    pixels = train.take(random_rows(len(train), count, run.rng("initial")))
-    targets = kernels.frozen_features(teacher.embed, teacher.space.forward(pixels), config.chunk)
+    rows, targets = random_images(train, budget, teacher, run)
+    pixels = train.take(rows)
     images = pixels.float() / 255 if config.initial_space == "pixels" else space.forward(pixels)
-    return images.to(run.device), targets
+    return images.to(run.device), targets.to(run.device)
+
+
+class _PoolThatStaysOld(Pool):
+    """The authors' pool, in which a network that is born anew keeps the age at which it was replaced."""
+
+    def renew(self, index: int, birth: torch.Generator) -> None:
+        super().renew(index, birth)
+        self.ages[index] = self.oldest
 
 
 def _trained_pool(train: Split, images: Tensor, targets: Tensor, config: Config, run: Run) -> Pool:
@@ -188,7 +217,7 @@ def _trained_pool(train: Split, images: Tensor, targets: Tensor, config: Config,
         for index in range(config.pool)
     ]
     sgd = partial(torch.optim.SGD, lr=config.inner_lr, momentum=config.inner_momentum, weight_decay=config.inner_decay)
-    pool = Pool(members, sgd, config.inner_steps)
+    pool = (Pool if config.rebirth == "young" else _PoolThatStaysOld)(members, sgd, config.inner_steps)
     most = max(2, config.inner_steps)
     starts = torch.randint(1, most, (config.pool,), generator=run.rng("starts")) * (config.inner_steps > 0)
     ends = starts.cumsum(0)

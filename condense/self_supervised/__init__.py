@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from condense.self_supervised.barlow_twins import BarlowTwins, barlow_twins_loss, cross_correlation, pretrain
 from condense.self_supervised.content import images_digest
-from condense.self_supervised.features import CachedView, teacher_features, teacher_views
+from condense.self_supervised.features import CachedView, random_images, teacher_features, teacher_views
 from condense.self_supervised.gate import Gate, linear_probe_gate
 from condense.self_supervised.teacher import Settings, Teacher, teacher_cost, teacher_for, trained
 from condense.self_supervised.views import Views
@@ -28,6 +28,7 @@ __all__ = [
     "images_digest",
     "linear_probe_gate",
     "pretrain",
+    "random_images",
     "teacher_cost",
     "teacher_features",
     "teacher_for",

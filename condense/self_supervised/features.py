@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from condense.augment import Augmentation, Draw
+from condense.budget import Budget
 from condense.data import Split
+from condense.matching import random_rows
 from condense.run import Run
 from condense.run.randomness import generator
 from condense.self_supervised.content import images_digest
@@ -19,7 +21,10 @@ _CHUNK = 4096  # images of one job: what an interruption may cost
 
 @dataclass(frozen=True, eq=False)
 class CachedView:
-    """One augmented view of every image of a split, and the teacher's features of it."""
+    """One augmented view of every image of a split, and the teacher's features of it.
+
+    Pixels in [0, 1] are augmented before the teacher's preprocessing, so that a crop beyond the edge is black.
+    """
 
     draw: Draw  # of N images; `draw.take(rows)` makes the same view of a batch
     features: Tensor  # (N, D), in the order of the split
@@ -35,15 +40,28 @@ def teacher_views(
 ) -> list[CachedView]:
     """Features of `count` augmented views of every image, so that a loop over batches needs no teacher.
 
-    View v of image i is `augment.apply(teacher.space.forward(pixels), view.draw.take(i))`; a method that draws a view
-    and a batch of rows sees the same pixels and has the features of exactly these.
+    View v of image i is `augment.apply(pixels, view.draw.take(i))`, pixels in [0, 1]; a method that draws a view and a
+    batch of rows sees the same pixels and has the features of exactly these.
     """
     views = []
     for number in range(count):
         draw = augment.draw(len(train), train.shape, generator("teacher view", number))
-        key = {"augment": augment.spec(), "view": number}
+        key = {"augment": {**augment.spec(), "of": "pixels"}, "view": number}
         views.append(CachedView(draw, _cached(train, teacher, augment, draw, key, run, batch)))
     return views
+
+
+def random_images(
+    train: Split, budget: Budget, teacher: Teacher, run: Run, *, batch: int = 512
+) -> tuple[Tensor, Tensor]:
+    """Rows (M,) of random images, whatever their classes, and the teacher's features (M, D) of them on the CPU.
+
+    What KRR-ST starts from, and what the baseline without learning consists of: with one seed the two have the same
+    images, so that a difference between them is due to learning alone.
+    """
+    rows = random_rows(len(train), budget.images(len(train), train.n_classes), run.rng("initial"))
+    parts = [teacher.embed(teacher.space.forward(train.take(part))).cpu() for part in rows.split(batch)]
+    return rows, torch.cat(parts)
 
 
 def _cached(
@@ -68,10 +86,10 @@ def _cached(
         for job in jobs:
             parts = []
             for rows in torch.tensor(job.item).split(batch):
-                images = teacher.space.forward(train.take(rows))
+                images = train.take(rows)
                 if augment is not None and draw is not None:
-                    images = augment.apply(images, draw.take(rows))
-                parts.append(teacher.embed(images).cpu())
+                    images = augment.apply(images.float() / 255, draw.take(rows))
+                parts.append(teacher.embed(teacher.space.forward(images)).cpu())
             job.save(features=torch.cat(parts))
         return {"features": torch.cat([result["features"] for result in jobs.results()])}
 

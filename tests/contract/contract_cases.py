@@ -52,11 +52,14 @@ class Case:
 
 # Experts take most of the time of a tiny distillation: fewer, in larger batches, meet the same interruptions. The first
 # window of DATM must stay below its last one, where `tiny` alone would make them equal, and its labels, learned from
-# experts that hardly know the classes, must not change sides.
+# experts that hardly know the classes, must not change sides. Two networks in a pool, few updates to grow old and a few
+# steps more let a network be born anew and chosen again, whichever are chosen.
 _FEW_EXPERTS = {"experts": 2, "expert_batch": 12}
 SMALLER: dict[str, dict[str, Any]] = {
     **dict.fromkeys(("ast", "ftd", "mtt", "tesla"), _FEW_EXPERTS),
     "datm": {**_FEW_EXPERTS, "first_start": 1, "lr_labels": 0.1},
+    "frepo": {"pool": 2, "online_updates": 1, "steps": 7},
+    "krr_st": {"pool": 2, "inner_steps": 2, "steps": 7},
 }
 
 # Finding a method reads the descriptions of all installed distributions, which takes as long as a tiny distillation.

@@ -302,6 +302,38 @@ def test_cached_views_are_those_that_a_teacher_would_have_been_shown(train: Spli
     assert not torch.equal(images, plain)
 
 
+@pytest.mark.parametrize("cached_views", [0, 2])
+def test_what_a_crop_shows_beyond_the_edge_is_black(cached_views: int, train: Split, tmp_path: Path) -> None:
+    config = dataclasses.replace(KRR, augment=True, padding=9, cached_views=cached_views)  # images have 8 pixels
+    space = fit("normalise", train)
+    with Run(tmp_path, seed=5) as run:
+        teacher = teacher_for(train, config, run)
+        images, answers = krr_st.TeacherBatches(train, space, teacher, config, run).draw(0)
+    black = space.forward(torch.zeros(1, *train.shape))
+    gone = (images == black).flatten(1).all(1)
+    assert gone.any(), "no image of the batch was shifted by its whole width"
+    nothing = teacher.embed(black)
+    torch.testing.assert_close(answers[gone], nothing.expand(int(gone.sum()), -1), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("rebirth", ["young", "old"])
+def test_a_network_that_is_born_anew_is_trained_unless_the_authors_code_is_asked_for(
+    rebirth: Any, train: Split, tmp_path: Path
+) -> None:
+    config = dataclasses.replace(KRR, rebirth=rebirth)  # one network, two updates; one of them before the first step
+    hidden = train.unlabelled()
+    images, targets = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.ones(4, 5)
+    with Run(tmp_path, seed=5) as run:
+        pool = krr_st._trained_pool(hidden, images, targets, config, run)
+        ages, updates = [], []
+        for step in range(5):
+            pool.advance(0, images, targets, run.rng("birth", step))
+            ages.append(pool.ages[0])
+            updates.append(int(pool.members[0].blocks[0].norm.num_batches_tracked))
+    assert ages == ([2, 0, 1, 2, 0] if rebirth == "young" else [2, 2, 2, 2, 2])
+    assert updates == ([2, 0, 1, 2, 0] if rebirth == "young" else [2, 0, 0, 0, 0])
+
+
 def test_first_images_are_pixels_only_where_the_authors_quirk_is_asked_for(train: Split, tmp_path: Path) -> None:
     quirk = dataclasses.replace(KRR, steps=0, initial_space="pixels")
     made, _ = run_method(krr_st, quirk, train.unlabelled(), tmp_path / "quirk")

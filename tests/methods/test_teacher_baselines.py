@@ -65,6 +65,15 @@ def test_a_budget_beyond_the_split_is_refused(split: Split, run: Run) -> None:
     assert Budget(fraction=0.1).images(30, 2) == 3
 
 
+def test_krr_st_before_its_first_step_is_random_images_with_teacher_features(split: Split, run: Run) -> None:
+    krr = methods.get("krr_st")
+    config = with_overrides("krr_st", krr.config("cpu"), {**TINY, "steps": 0})
+    start = krr.distill(split.unlabelled(), Budget(total=7), config, run)
+    random = made("random_teacher", split, run, Budget(total=7)).bind(split)
+    assert torch.equal(start.images, random.view().gather(torch.arange(7)))
+    assert torch.equal(start.labels.values, random.labels.values)  # type: ignore[attr-defined]
+
+
 def test_k_means_takes_one_image_of_each_cluster(split: Split, run: Run) -> None:
     found = made("kmeans_teacher", split, run, Budget(total=3))
     assert found.source is not None
