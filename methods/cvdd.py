@@ -44,7 +44,14 @@ ABOUT = Method(
     url="https://arxiv.org/abs/2501.07575",
     family="decoupled",
     kind="synthetic",
-    ingredients={"members": 1, "voting": "equal", "initial": "noise", "statistics_weight": 0.0, "labels": "hard"},
+    ingredients={
+        "members": 1,
+        "voting": "equal",
+        "label_voting": "equal",
+        "initial": "noise",
+        "statistics_weight": 0.0,
+        "labels": "hard",
+    },
 )
 
 
@@ -56,9 +63,10 @@ class Config:
     teacher_recipe: str = "cvdd-cifar"  # how they are trained
     teacher_epochs: int = 200  # of their training
     members: int = 2  # N, teachers that an image is recovered from
-    voting: Literal["prior", "equal"] = "prior"  # w, by prior performance or all alike
-    vote_temperature: float = 5.0  # tau, of the votes on images, in percent points
-    label_temperature: float = 10.0  # of the votes on labels, in percent points
+    voting: Literal["prior", "equal"] = "prior"  # w, of members on images: by prior performance or all alike
+    vote_temperature: float = 5.0  # tau, of these votes, in percent points
+    label_voting: Literal["prior", "equal"] = "prior"  # of the committee on labels
+    label_temperature: float = 10.0  # of these votes, in percent points
     priors: str | None = None  # alpha in percent, joined by +; none: measured on held-out training images
     prior_ipc: Count = 10  # images per class recovered from a member alone, to measure its prior performance
     prior_steps: int = 4_000  # steps on each of them
@@ -125,24 +133,26 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
     space = preprocessing.fit("normalise", train, cache_dir=run.cache_dir)
     training = teachers.recipe(config.teacher_recipe, flips=train.flips, epochs=config.teacher_epochs)
     committee = teachers.committee(config.committee, train, space, training, run)
-    priors = [50.0] * len(committee)  # any number: equal ones are equal votes
-    if config.voting == "prior" and config.priors is not None:
+    alike = [50.0] * len(committee)  # any number: equal ones are equal votes
+    priors = alike
+    if config.priors is not None:
         priors = stated(config.priors, len(committee))
-    elif config.voting == "prior":
+    elif "prior" in (config.voting, config.label_voting):
         priors = [prior_performance(member, train, space, config, run) for member in committee]  # alpha
 
     counts = budget.counts(train.class_counts(), train.classes)
     pairs = pairings(priors, config.members, max(counts), run.rng("pairs"))
 
     def voters(number: int) -> tuple[list[int], list[float]]:
-        members = list(pairs[number])
-        return members, votes([priors[member] for member in members], config.vote_temperature)  # w
+        members, voices = list(pairs[number]), priors if config.voting == "prior" else alike
+        return members, votes([voices[member] for member in members], config.vote_temperature)  # w
 
     pixels, classes = recovered(train, counts, committee, voters, space, config, run)
 
-    recipe = _labels(config, votes(priors, config.label_temperature))
+    recipe = _labels(config, votes(priors if config.label_voting == "prior" else alike, config.label_temperature))
     labels = label(recipe, PlainView(pixels, space), classes, train, space, run, wise=committee)
-    told = {**provenance(recipe, committee), "priors": priors}
+    measured = "the held-out tenth of the training split" if config.priors is None else "numbers that were stated"
+    told = {**provenance(recipe, committee), "priors": priors, "priors_from": measured}
     return DistilledSet.synthetic(pixels, labels, train, space, provenance=told)
 
 
@@ -248,7 +258,7 @@ def cost(train: Split, budget: Budget, config: Config) -> Cost:
     """The committee's training, recovery from pairs, prior performances that are not stated, and labels for regions."""
     count = sum(budget.counts(train.class_counts()))
     size = len(teachers.members(config.committee))
-    measured = config.voting == "prior" and config.priors is None
+    measured = config.priors is None and "prior" in (config.voting, config.label_voting)
     alone = config.prior_ipc * train.n_classes
     main = recovery.cost(
         train,

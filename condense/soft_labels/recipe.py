@@ -205,7 +205,9 @@ def _training(recipe: LabelRecipe, train: Split) -> Recipe:
 
 def provenance(recipe: LabelRecipe, wise: Sequence[Teacher]) -> dict[str, Any]:
     """What a set says of its labels: the recipe, with which another set can be labelled alike, and the teachers."""
-    return {**teachers.provenance(wise), "label_recipe": recipe.spec()}
+    # The teachers by the names that say what they are: where a file lay on this machine is nobody's business.
+    named = dataclasses.replace(recipe, teachers="+".join(each.name for each in wise)) if wise else recipe
+    return {**teachers.provenance(wise), "label_recipe": named.spec()}
 
 
 def committee(recipe: LabelRecipe, wise: Sequence[Teacher], space: Preprocessing) -> Committee:

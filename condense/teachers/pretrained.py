@@ -2,6 +2,10 @@
 
 torchvision:resnet18@IMAGENET1K_V1      weights that torchvision publishes
 resnet18:norm=batch@teacher.pt          a local file; also .pth and .safetensors
+resnet18:norm=batch@teacher.pt#5f3a...  the same, refused when the weights in it are others
+
+Sets name a file by the last form, without its folder: that is what another machine can use, and what tells apart two
+files that had the same place one after the other.
 """
 
 from __future__ import annotations
@@ -24,40 +28,46 @@ from condense.teachers.teacher import Teacher
 from condense.tensor_format import checksum
 from condense.training import SplitSource, accuracy
 
-_MEASURED = 10_000  # held-out images, evenly spread, that decide the accuracy
+_MEASURED = 10_000  # images of the last tenth, evenly spread, that decide the accuracy
+_DIGITS = 16  # of a state's checksum in the name of a file
 
 
 def load_teacher(name: str, train: Split, space: Preprocessing, run: Run) -> Teacher:
-    """A teacher with weights made elsewhere, measured on the held-out tenth of `train`.
+    """A teacher with weights made elsewhere, measured on the tenth of `train` that other teachers do not learn from.
 
     A file's network is taken to see `space`; torchvision's weights name their own mean and deviation.
 
     Raises:
         UnknownName: for a network, or weights of it, that do not exist.
-        BadInput: for a missing file, one that holds no weights of this network, another number of classes, or a network
-            that answers no better than guessing, which another order of classes looks like.
+        BadInput: for a missing file, one that holds no weights of this network or others than the name says, another
+            number of classes, or a network that answers no better than guessing, which another order of classes looks
+            like.
     """
-    network, _, where = name.partition("@")
+    asked, _, where = name.partition("@")
+    network = networks.canonical(asked)
+    path, _, digits = where.partition("#")
     module = networks.build(network, train.shape, train.n_classes)
-    if where.endswith(weights.FILES):
-        state, learned_from = (
-            weights.read_state(Path(where)),
-            f"unknown images; the weights are the file {Path(where).name}",
-        )
+    own = path.endswith(weights.FILES)
+    if own:
+        state, learned_from = weights.read_state(Path(path)), "unknown images"
     else:
         state, space = _published(network, where, train.n_classes)
-        learned_from = f"torchvision's weights {where}"
+        learned_from = f"the data of torchvision's weights {where}"
     _adopt(module, state, name)
     state = {key: value.clone() for key, value in module.state_dict().items()}
+    found = checksum(state)
+    if own and not found.startswith(digits):
+        raise BadInput(f"{path} holds the weights {found[:_DIGITS]}, the teacher {name!r} has others; find its file")
     return Teacher(
-        name=name,
-        network=networks.canonical(network),
+        name=f"{network}@{Path(path).name}#{found[:_DIGITS]}" if own else f"{network}@{where}",
+        network=network,
         state=state,
         preprocessing=space,
         shape=train.shape,
         n_classes=train.n_classes,
         accuracy=_measured(name, module, train, space, run),
         trained_on=learned_from,
+        accuracy_on="a tenth of the training split, which it may have learned from",
     )
 
 
@@ -84,7 +94,7 @@ def _adopt(module: Network, state: Mapping[str, Tensor], name: str) -> None:
 
 
 def _measured(name: str, module: Network, train: Split, space: Preprocessing, run: Run) -> float:
-    """Accuracy on the held-out tenth, kept in the cache."""
+    """Accuracy on the last tenth, kept in the cache."""
     _, held = validation_split(train)
     if len(held) > _MEASURED:
         held = held.subset(torch.linspace(0, len(held) - 1, _MEASURED).long())
@@ -104,7 +114,7 @@ def _measured(name: str, module: Network, train: Split, space: Preprocessing, ru
     noise = (guessing * (1 - guessing) / len(held)) ** 0.5
     if right <= guessing + 2 * noise:
         raise BadInput(
-            f"teacher {name!r} is right for {right:.1%} of {len(held)} held-out images, no better than guessing; its "
+            f"teacher {name!r} is right for {right:.1%} of {len(held)} training images, no better than guessing; its "
             "classes may be in another order, or its pixels prepared in another way"
         )
     return right

@@ -13,6 +13,7 @@ from condense import networks
 from condense.errors import BadInput
 from condense.networks import Network
 from condense.preprocessing import Preprocessing
+from condense.tensor_format import checksum
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,14 +21,16 @@ class Teacher:
     """Everything that is kept of a trained network.
 
     Args:
-        name: as it was asked for, "resnet18:norm=batch" or "torchvision:resnet18@IMAGENET1K_V1".
+        name: under which `condense.teachers.teacher` gives it again: "resnet18:norm=batch",
+            "torchvision:resnet18@IMAGENET1K_V1" or, for a file, "resnet18:norm=batch@teacher.pt#<digits of its state>".
         network: a name that `condense.networks.build` knows.
         state: its parameters and buffers, on the CPU.
         preprocessing: the pixel space of its inputs.
         shape: (C, H, W) that it was built for.
         n_classes: K, its outputs.
-        accuracy: in [0, 1], on the held-out tenth of the training split.
+        accuracy: in [0, 1], on images of the training split; `accuracy_on` says which.
         trained_on: which images it learned from, in words.
+        accuracy_on: which images measured it, in words: only those that it did not learn from say how good it is.
         recipe: how it was trained, as JSON; None where that happened elsewhere.
         operations: of its training, a multiply-add counting as two; 0 where that happened elsewhere.
         seconds: that its training took on the machine that did it.
@@ -41,6 +44,7 @@ class Teacher:
     n_classes: int
     accuracy: float
     trained_on: str
+    accuracy_on: str
     recipe: Mapping[str, Any] | None = None
     operations: float = 0.0
     seconds: float = 0.0
@@ -63,9 +67,10 @@ class Teacher:
         return {
             "name": self.name,
             "network": self.network,
+            "state": checksum(self.state),
             "preprocessing": self.preprocessing.spec(),
             "accuracy": self.accuracy,
-            "accuracy_on": "the held-out tenth of the training split",
+            "accuracy_on": self.accuracy_on,
             "trained_on": self.trained_on,
             "recipe": None if self.recipe is None else dict(self.recipe),
             "operations": self.operations,

@@ -54,6 +54,7 @@ def train_teacher(train: Split, space: Preprocessing, network: str, recipe: Reci
         n_classes=train.n_classes,
         accuracy=found["accuracy"],
         trained_on="nine tenths of the training split",
+        accuracy_on="the held-out tenth of the training split",
         recipe=recipe.spec(),
         operations=found["operations"],
         seconds=found["seconds"],

@@ -125,7 +125,10 @@ def test_static_logits_take_the_stated_part_of_a_store_for_every_epoch(
     assert (groups, len(made), len(made.view())) == (2, 6, 18)
     rule = LabelRecipe("regions", "any", epochs=epochs, batch=8).regions(ipc * 3, train, 0)
     per_epoch = epochs * FULL.nbytes(rule.samples, 3)
-    assert made.bytes().labels * ipc * epochs == per_epoch * groups * (2 + 1)
+    logits = made.labels.values.numel() * made.labels.values.element_size()
+    assert logits * ipc * epochs == per_epoch * groups * (2 + 1)
+    assert made.bytes().labels == logits + len(made.view())  # and the class that each image was made for
+    assert torch.equal(made.labels.hard(), torch.arange(3).repeat_interleave(groups).repeat(3))
 
 
 def test_a_compensator_lowers_the_loss_of_its_group_and_fits_the_budget(

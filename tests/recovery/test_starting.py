@@ -34,7 +34,7 @@ def train() -> Split:
 def teacher(with_statistics: Callable[..., Network]) -> Teacher:
     name = "convnet-d1:width=3,norm=batch"
     state = with_statistics(name).float().state_dict()
-    return Teacher(name, name, state, SPACE, SHAPE, CLASSES, accuracy=0.5, trained_on="nothing")
+    return Teacher(name, name, state, SPACE, SHAPE, CLASSES, accuracy=0.5, trained_on="nothing", accuracy_on="nothing")
 
 
 @pytest.fixture

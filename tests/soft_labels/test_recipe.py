@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from label_cases import COUNT
 
 from condense.data import Split
 from condense.distilled.labels import (
+    FULL,
     Codec,
     Committee,
     CommitteeLabels,
@@ -17,9 +19,10 @@ from condense.distilled.labels import (
     QuantisedLabels,
     RegionLabels,
     SoftLabels,
+    restore,
 )
 from condense.distilled.views import PlainView
-from condense.errors import BadInput, UnknownName
+from condense.errors import BadInput, DamagedFile, UnknownName
 from condense.preprocessing import Preprocessing
 from condense.run import Run
 from condense.soft_labels import LabelRecipe, fixed, label
@@ -37,6 +40,27 @@ def test_fixed_labels_are_the_committees_logits(view: PlainView, wise: Callable[
     quantised = fixed(view, wise(), codec=Codec("smoothed", 2))
     assert isinstance(quantised, QuantisedLabels)
     assert (quantised.form, quantised.temperature) == ("probabilities", 2.0)
+
+
+@pytest.mark.parametrize("codec", [FULL, Codec("smoothed", 2), Codec("logits", 1)])
+@pytest.mark.parametrize("truth", [0.0, 0.2])
+def test_fixed_labels_keep_the_class_that_an_image_was_made_for(
+    view: PlainView, wise: Callable[..., Committee], codec: Codec, truth: float
+) -> None:
+    """A protocol on hard labels judges it, not what the committee takes the image for."""
+    if codec.kind == "logits" and truth:
+        pytest.skip("probabilities have no logits")
+    plain = fixed(view, wise(), codec=codec)
+    other = (plain.hard() + 1) % 3
+    labels = fixed(view, wise(), codec=codec, classes=other, ground_truth=truth)
+    assert torch.equal(labels.hard(), other)
+    assert labels.nbytes() == plain.nbytes() + COUNT
+    again = restore(labels.spec(), labels.tensors(), Path("labels"))
+    assert torch.equal(again.hard(), other)
+    every = torch.arange(COUNT)
+    assert torch.equal(again.view(0, 0, every).target, labels.view(0, 0, every).target)
+    with pytest.raises(DamagedFile, match="lacks the tensor 'labels_hard'"):
+        restore(labels.spec(), plain.tensors(), Path("labels"))
 
 
 def test_a_ground_truth_is_mixed_into_fixed_labels(view: PlainView, wise: Callable[..., Committee]) -> None:

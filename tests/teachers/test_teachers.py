@@ -14,7 +14,9 @@ from condense.data import Split, validation_split
 from condense.errors import BadInput, DamagedFile, UnknownName
 from condense.preprocessing import Preprocessing, normalise
 from condense.run import Run
+from condense.soft_labels import LabelRecipe, provenance
 from condense.teachers import Teacher, trained
+from condense.tensor_format import checksum
 from condense.training import SplitSource, accuracy, train
 
 NETWORK = "convnet-d1:width=4,norm=batch"
@@ -142,6 +144,7 @@ def test_sets_record_accuracy_and_cost_and_keep_seconds_outside_their_identity(
     assert facts["accuracy"] == teacher.accuracy
     assert facts["operations"] == teachers.training_cost(split, NETWORK, RECIPE).operations > 0
     assert facts["recipe"] == RECIPE.spec()
+    assert facts["state"] == checksum(teacher.state)
     assert facts["accuracy_on"] == "the held-out tenth of the training split"
     assert "seconds" not in str(facts)
     assert told["volatile"]["teacher_seconds"] == {teacher.name: round(teacher.seconds, 1)}
@@ -158,8 +161,32 @@ def test_weights_of_a_file_are_loaded_and_measured(
         for name in ("a.pt", "b.safetensors"):
             found = teachers.teacher(f"{NETWORK}@{tmp_path / name}", split, space, RECIPE, run)
             assert same(found, ours)
-            assert found.trained_on == f"unknown images; the weights are the file {name}"
-            assert found.recipe is None
+            assert found.name == f"{ours.network}@{name}#{checksum(ours.state)[:16]}"
+            assert (found.trained_on, found.recipe) == ("unknown images", None)
+            assert found.accuracy_on == "a tenth of the training split, which it may have learned from"
+
+
+def test_a_file_is_known_by_its_weights_not_by_its_place(
+    split: Split, space: Preprocessing, open_run: Open, tmp_path: Path
+) -> None:
+    """Two files that have one place after the other are two teachers, and no folder of this machine is told."""
+    path = tmp_path / "teacher.pt"
+    found = []
+    with open_run() as run:
+        for epochs in (10, 12):
+            state = teachers.train_teacher(split, space, NETWORK, RECIPE.replace(epochs=epochs), run).state
+            torch.save(dict(state), path)
+            found.append(teachers.teacher(f"{NETWORK}@{path}", split, space, RECIPE, run))
+        first, second = found
+        assert first.facts()["state"] != second.facts()["state"]
+        assert first.name != second.name
+        told = provenance(LabelRecipe("teacher", f"{NETWORK}@{path}"), [second])
+        assert str(tmp_path) not in str(told)
+        assert told["label_recipe"]["teachers"] == second.name
+        with_folder = second.name.replace("@", f"@{tmp_path}/")
+        assert same(teachers.teacher(with_folder, split, space, RECIPE, run), second)
+        with pytest.raises(BadInput, match=r"the teacher .* has others; find its file"):
+            teachers.teacher(first.name.replace("@", f"@{tmp_path}/"), split, space, RECIPE, run)
 
 
 def test_published_weights_are_found_in_the_folder_of_such_files(
@@ -188,7 +215,8 @@ def test_published_weights_are_found_in_the_folder_of_such_files(
     images = torch.randn(2, 1, 8, 8)
     assert torch.equal(found.module()(images), original(images.expand(-1, 3, -1, -1)))
     assert found.preprocessing.spec() == normalise((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)).spec()
-    assert found.trained_on == "torchvision's weights IMAGENET1K_V1"
+    assert found.trained_on == "the data of torchvision's weights IMAGENET1K_V1"
+    assert found.name == name
 
 
 def test_a_teacher_that_guesses_is_refused(split: Split, space: Preprocessing, open_run: Open, tmp_path: Path) -> None:
@@ -196,7 +224,7 @@ def test_a_teacher_that_guesses_is_refused(split: Split, space: Preprocessing, o
     torch.save(fresh.state_dict(), tmp_path / "fresh.pt")
     with (
         open_run() as run,
-        pytest.raises(BadInput, match=r"held-out images, no better than guessing; its classes may be in"),
+        pytest.raises(BadInput, match=r"training images, no better than guessing; its classes may be in"),
     ):
         teachers.teacher(f"{NETWORK}@{tmp_path / 'fresh.pt'}", split, space, RECIPE, run)
 

@@ -1,4 +1,7 @@
-"""Labels of views that may also know one class for each image, as the methods that make images class by class do."""
+"""Soft labels that may also know one class for each image, as the methods that make images class by class do.
+
+A protocol on hard labels then judges the class that each image was made for, and not what a teacher takes it for.
+"""
 
 from __future__ import annotations
 
@@ -14,27 +17,12 @@ from condense.errors import BadInput, DamagedFile
 _NAME = "labels_hard"
 
 
-class OptionalClasses:
-    """Adds "hard" to what labels offer where `classes` are given; (M,) whole numbers, kept in as few bytes as do."""
+class ClassesBeside:
+    """`classes` beside the labels, where they are given; (M,) whole numbers, kept in as few bytes as do."""
 
     classes: Tensor | None
-    kind: ClassVar[str]
-    native: ClassVar[str]  # what the kind offers by itself
 
-    @property
-    def offers(self) -> frozenset[str]:
-        return frozenset({self.native} if self.classes is None else {self.native, "hard"})
-
-    def hard(self) -> Tensor:
-        """(M,) the class that each image was made for."""
-        if self.classes is None:
-            raise BadInput(
-                f"{self.kind} labels belong to views, not to images, and no class per image came with them; "
-                "use a protocol that trains on them"
-            )
-        return self.classes.long().cpu()
-
-    def tensors(self) -> dict[str, Tensor]:
+    def _class_tensors(self) -> dict[str, Tensor]:
         return {} if self.classes is None else {_NAME: self.classes}
 
     def _class_spec(self) -> dict[str, Any]:
@@ -55,6 +43,29 @@ class OptionalClasses:
         small = torch.uint8 if n_classes <= 2**8 else torch.int32
         # A copy: whoever made the labels may go on.
         object.__setattr__(self, "classes", values.detach().cpu().to(small, copy=True))
+
+
+class OptionalClasses(ClassesBeside):
+    """Labels of views: they offer "hard" where the classes are given, and only then."""
+
+    kind: ClassVar[str]
+    native: ClassVar[str]  # what the kind offers by itself
+
+    @property
+    def offers(self) -> frozenset[str]:
+        return frozenset({self.native} if self.classes is None else {self.native, "hard"})
+
+    def hard(self) -> Tensor:
+        """(M,) the class that each image was made for."""
+        if self.classes is None:
+            raise BadInput(
+                f"{self.kind} labels belong to views, not to images, and no class per image came with them; "
+                "use a protocol that trains on them"
+            )
+        return self.classes.long().cpu()
+
+    def tensors(self) -> dict[str, Tensor]:
+        return self._class_tensors()
 
 
 def restored_classes(spec: Mapping[str, Any], tensors: Mapping[str, Tensor], folder: Path) -> Tensor | None:

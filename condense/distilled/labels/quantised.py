@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from condense.distilled.labels.base import LabelBatch, register
+from condense.distilled.labels.classes import ClassesBeside, restored_classes
 from condense.distilled.labels.stored import SoftForm, check_form, soft_rows
 from condense.errors import BadInput, DamagedFile, UnknownName
 
@@ -124,13 +125,14 @@ FULL = Codec()
 
 
 @dataclass(frozen=True, eq=False)
-class QuantisedLabels:
+class QuantisedLabels(ClassesBeside):
     """A distribution over the classes for each image, static over epochs, as a codec keeps it.
 
     Args:
         stored: what `codec.encode` gave for the (M, K) labels.
         form: what decoded rows are.
         temperature: of logits, as in `SoftLabels`; for probabilities, the one they were made with.
+        classes: (M,) the class that each image was made for, where there is one.
     """
 
     stored: Mapping[str, Tensor]
@@ -138,23 +140,27 @@ class QuantisedLabels:
     n_classes: int
     form: SoftForm = "probabilities"
     temperature: float = 1.0
+    classes: Tensor | None = None
 
     kind: ClassVar[str] = "quantised"
     offers: ClassVar[frozenset[str]] = frozenset({"soft", "hard"})
     views: ClassVar[str] = "protocol"
 
     @classmethod
-    def of(cls, values: Tensor, codec: Codec, form: SoftForm, temperature: float = 1.0) -> Self:
+    def of(
+        cls, values: Tensor, codec: Codec, form: SoftForm, temperature: float = 1.0, classes: Tensor | None = None
+    ) -> Self:
         """Soft labels (M, K), quantised.
 
         temperature: at which logits become the probabilities that are kept; logits that stay logits are kept undivided.
         """
         stored = codec.encode(values.detach(), form, temperature)
         kept = 1.0 if codec.form(form) == "logits" else temperature
-        return cls(stored, codec, values.shape[1], codec.form(form), kept)
+        return cls(stored, codec, values.shape[1], codec.form(form), kept, classes)
 
     def __post_init__(self) -> None:
         check_form(self.form, self.temperature)
+        self._check_classes(self.n_classes, self.count)
         expected = self.codec.schema(self.count, self.n_classes)
         for name, (dtype, shape) in expected.items():
             found = self.stored.get(name)
@@ -172,23 +178,25 @@ class QuantisedLabels:
         return LabelBatch(indices, soft_rows(values, self.form, self.temperature), form=self.form)
 
     def hard(self) -> Tensor:
-        """The most likely class of each image."""
+        """The class that each image was made for, or its most likely one."""
+        if self.classes is not None:
+            return self.classes.long()
         if self.codec.kind == "full":
             return self.stored["target"].argmax(1).cpu()
         return self.stored["top_index"][:, 0].long().cpu()
 
     def tensors(self) -> dict[str, Tensor]:
-        return {f"labels_{name}": tensor for name, tensor in self.stored.items()}
+        return {f"labels_{name}": tensor for name, tensor in self.stored.items()} | self._class_tensors()
 
     def files(self) -> Iterator[tuple[str, Mapping[str, Tensor]]]:
         return iter(())
 
     def spec(self) -> dict[str, Any]:
         facts = {"kind": self.kind, "n_classes": self.n_classes, "form": self.form, "temperature": self.temperature}
-        return facts | {"codec": self.codec.spec()}
+        return facts | {"codec": self.codec.spec()} | self._class_spec()
 
     def nbytes(self) -> int:
-        return self.codec.nbytes(self.count, self.n_classes)
+        return self.codec.nbytes(self.count, self.n_classes) + self._class_bytes()
 
     def to(self, device: torch.device | str) -> Self:
         return replace(self, stored={name: tensor.to(device) for name, tensor in self.stored.items()})
@@ -204,7 +212,8 @@ def _restore(spec: Mapping[str, Any], tensors: Mapping[str, Tensor], folder: Pat
     if missing := [name for name in names if f"labels_{name}" not in tensors]:
         raise DamagedFile(folder.parent / "data.safetensors", f"lacks the tensor 'labels_{missing[0]}'")
     stored = {name: tensors[f"labels_{name}"] for name in names}
-    return QuantisedLabels(stored, codec, spec["n_classes"], spec["form"], spec["temperature"])
+    classes = restored_classes(spec, tensors, folder)
+    return QuantisedLabels(stored, codec, spec["n_classes"], spec["form"], spec["temperature"], classes)
 
 
 register(QuantisedLabels.kind, _restore)

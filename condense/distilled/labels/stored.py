@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from condense.distilled.labels.base import LabelBatch, register
+from condense.distilled.labels.classes import ClassesBeside, restored_classes
 from condense.errors import BadInput, DamagedFile
 
 SoftForm = Literal["probabilities", "logits"]
@@ -107,7 +108,7 @@ class HardLabels(_Rows):
 
 
 @dataclass(frozen=True, eq=False)
-class SoftLabels(_Rows):
+class SoftLabels(_Rows, ClassesBeside):
     """A distribution over the classes for each image, static over epochs.
 
     Args:
@@ -115,13 +116,15 @@ class SoftLabels(_Rows):
         form: "probabilities", used as they are, or "logits", handed out divided by `temperature`.
         temperature: the one at which the softmax of the logits is the distribution meant; for probabilities, the one
             they were made with.
+        classes: (M,) the class that each image was made for, where there is one.
 
     Raises:
-        BadInput: for values that are not of the form stated.
+        BadInput: for values that are not of the form stated, or classes that are none.
     """
 
     form: SoftForm = "probabilities"
     temperature: float = 1.0
+    classes: Tensor | None = None
 
     kind: ClassVar[str] = "soft"
     tensor_name: ClassVar[str] = "labels_soft"
@@ -130,6 +133,7 @@ class SoftLabels(_Rows):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._require_float_matrix()
+        self._check_classes(self.n_classes, self.count)
         check_form(self.form, self.temperature)
         if self.form == "probabilities":
             sums = self.values.double().sum(1)
@@ -147,11 +151,18 @@ class SoftLabels(_Rows):
         return LabelBatch(indices, soft_rows(self.rows(indices), self.form, self.temperature), form=self.form)
 
     def hard(self) -> Tensor:
-        """The most likely class of each image."""
-        return self.values.argmax(1).cpu()
+        """The class that each image was made for, or its most likely one."""
+        return self.values.argmax(1).cpu() if self.classes is None else self.classes.long()
+
+    def tensors(self) -> dict[str, Tensor]:
+        return super().tensors() | self._class_tensors()
+
+    def nbytes(self) -> int:
+        return super().nbytes() + self._class_bytes()
 
     def spec(self) -> dict[str, Any]:
-        return {"kind": self.kind, "n_classes": self.n_classes, "form": self.form, "temperature": self.temperature}
+        facts = {"kind": self.kind, "n_classes": self.n_classes, "form": self.form, "temperature": self.temperature}
+        return facts | self._class_spec()
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,7 +228,8 @@ def _restore_hard(spec: Mapping[str, Any], tensors: Mapping[str, Tensor], folder
 
 
 def _restore_soft(spec: Mapping[str, Any], tensors: Mapping[str, Tensor], folder: Path) -> SoftLabels:
-    return SoftLabels(_take(tensors, SoftLabels.tensor_name, folder), spec["form"], spec["temperature"])
+    values = _take(tensors, SoftLabels.tensor_name, folder)
+    return SoftLabels(values, spec["form"], spec["temperature"], restored_classes(spec, tensors, folder))
 
 
 def _restore_representations(spec: Mapping[str, Any], tensors: Mapping[str, Tensor], folder: Path) -> Representations:
