@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from condense import networks
+from condense import networks, teachers
 from condense.augment import DSA
 from condense.errors import BadInput, DamagedFile, UnknownName
 from condense.evaluate import protocol as protocols
@@ -23,6 +23,7 @@ PUBLISHED = {
     "datm-1": "0e58855cdcbe83938ef39bd0c02f215142ff3138cb029537be3798f48c0d2df0",
     "hard-dsa-1": "803bf14130c039ac69e88184addde27bf4600eac0c4c4b1690e2711bb1c5caf2",
     "hard-large-1": "a54720c537e3b75a6c21aa0c6878be95ff0e6735f533226b65a0809507b4a241",
+    "hard-narrow-1": "b93febaafbcb98c75947e63e467c44bd1fe6239a3d0178ec894c36e9a0d87b36",
     "hard-plain-1": "5079c20756e2d25607f83ef19237d9943c294b9a926bab8ce334d79eba69a534",
     "infer-dynamic-1": "8229ea66e256029999e4ef2aa1ae6077b1e3b653f4a63ae2b06f5346fb07732b",
     "infer-static-1": "cb75cf61574c986fd481fed3c97d5bf0a92cc925186a93a01bb54ac18f788e50",
@@ -36,6 +37,7 @@ PUBLISHED = {
     "rded-tiny-1": "d2113848ca44405e61435d0f038d7158dbb56be8f0efde86ac3110e6a4a7c050",
     "soft-common-1": "3f3f9a3f55d0f3a8176ee848e009e2678108aad2a52b92f235a4f0512c813ab8",
     "soft-large-1": "fdbb086168b287a10257ee4967e6c61e5d9ab3a2e8d5e1e5abe6d6898b316851",
+    "soft-narrow-1": "adb10d55c69e4973dcd7faab6f67571923b036d98aad77a87a439a881af40e6d",
     "sre2l-cifar-1": "9a64e8db10ab9ae9d28e3ed2b72b82919e5145305a0e26275c87b7f13311724d",
     "sre2l-imagenet-1": "96004a3f82d05a190489d7f74fd7aa6b7e0c2f1a4d8e85ca260a1fe9b6973391",
     "sre2l-tiny-1": "639065c71c055155a2d11da5933d16a6468b04ed14c7bf93b19c5afe17f322bc",
@@ -127,6 +129,23 @@ def test_large_sets_make_fewer_epochs_with_the_drop_at_the_same_fraction():
     assert whole.schedule.after / whole.epochs == pytest.approx(501 / 1001, abs=0.5 / whole.epochs)
     huge = protocol.recipe_for("mlp", 10_000_000, flips=True)
     assert (huge.epochs, huge.schedule.after) == (3, 1)
+
+
+@pytest.mark.parametrize("name", ["hard-narrow", "soft-narrow"])
+def test_a_set_that_stands_for_more_images_gets_no_more_updates_in_the_narrow_tier(name):
+    protocol = protocols.load(name)
+    for network in protocol.networks((3, 32, 32)):
+        made = {}
+        for images in (100, 280):
+            recipe = protocol.recipe_for(network, images, flips=True)
+            made[images] = recipe.epochs * recipe.steps_per_epoch(images)
+        assert made[100] == protocol.max_updates
+        assert made[100] - recipe.steps_per_epoch(280) < made[280] <= made[100]
+
+
+def test_the_narrow_teacher_is_trained_by_the_short_recipe():
+    expected = teachers.recipe("short", flips=True, epochs=20)
+    assert protocols.load("soft-narrow").teacher_recipe(50_000, flips=True) == expected
 
 
 def test_a_set_brings_its_learning_rate_only_where_the_protocol_says_so(make_protocol):
