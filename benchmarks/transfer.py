@@ -120,8 +120,7 @@ def gate(settings: Mapping[str, str], out: Path, place: Place) -> None:
     with Run(Path("runs/work/transfer-gate"), seed=0, **place.options()) as run:
         found = linear_probe_gate(train, teacher_for(train.unlabelled(), config, run), run)
     teacher = {name: value for name, value in settings.items() if name.startswith("teacher")}
-    result = {"source": SOURCE, "settings": teacher, "teacher": found.teacher, "random": found.random}
-    print_result(result | {"passed": found.passed, "machine": machine_facts()}, out)
+    print_result({"source": SOURCE, "settings": teacher, **found.spec(), "machine": machine_facts()}, out)
 
 
 def estimate(

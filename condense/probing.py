@@ -5,13 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from condense.data import Split
 from condense.errors import BadInput
+from condense.networks import Network
+from condense.preprocessing import Preprocessing
+from condense.run.randomness import generator
 
 # Ridge penalties tried, in units of the number of samples; features are standardised, so 1 halves an average direction.
 _PENALTIES = tuple(10.0**exponent for exponent in (-5, -4, -3, -2.5, -2, -1.5, -1, -0.5, 0, 0.5, 1, 2, 3))
 _EPSILON = 1e-12
+_STATISTICS, _BATCH = 2048, 512  # images whose statistics a random network takes, and how many together
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +62,25 @@ def ridge_probe(features: Tensor, labels: Tensor, n_classes: int) -> Probe:
     chosen = penalties[errors.index(min(errors))]
     weight = x.T @ (directions @ (projected / (sizes + chosen)[:, None])) / spread[:, None]  # (D, K)
     return Probe(weight, centre - mean @ weight, chosen)
+
+
+@torch.no_grad()
+def take_statistics(network: Network, train: Split, space: Preprocessing) -> None:
+    """Gives a network that has seen no image the batch-norm statistics of 2048 images of `train`, in place.
+
+    Before it is probed only: untouched statistics would make random weights worse than they have to be. Running
+    statistics become plain averages over the batches; labels are not used.
+    """
+    for layer in network.modules():
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+            layer.reset_running_stats()
+            layer.momentum = None  # an average over all batches instead of a decaying one
+    network.train()
+    device = next(network.parameters()).device
+    rows = torch.randperm(len(train), generator=generator("statistics"))[:_STATISTICS]
+    for part in rows.split(_BATCH):
+        network.embed(space.forward(train.take(part)).to(device))
+    network.eval()
 
 
 def _principal(x: Tensor) -> tuple[Tensor, Tensor]:

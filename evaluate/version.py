@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 JUDGE = 1  # raise it whenever the golden test in tests/evaluate moves: numbers of two versions are not comparable
-TRANSFER = 1  # the same for the transfer judge
+TRANSFER = 2  # the same for the transfer judge; 2 probes fresh networks with batch statistics of the target's images
 
 
 @functools.cache

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
-
-import torch
-from torch import nn
+from typing import Any
 
 from condense import networks
 from condense.data import Split, validation_split
-from condense.networks import Network
-from condense.probing import ridge_probe
+from condense.probing import ridge_probe, take_statistics
 from condense.run import Run
 from condense.run.randomness import generator
 from condense.self_supervised.content import images_digest
@@ -18,6 +16,7 @@ from condense.self_supervised.features import teacher_features
 from condense.self_supervised.teacher import Teacher
 
 MARGIN = 0.10  # of accuracy, above the same network with random weights
+HELD_OUT = "a tenth of the training images; a teacher trained on this split has seen them, without their labels"
 
 
 @dataclass(frozen=True)
@@ -31,13 +30,18 @@ class Gate:
     def passed(self) -> bool:
         return self.teacher - self.random >= MARGIN
 
+    def spec(self) -> dict[str, Any]:
+        """The measurement as JSON values."""
+        return {**dataclasses.asdict(self), "margin": MARGIN, "passed": self.passed, "scored_on": HELD_OUT}
+
 
 def linear_probe_gate(train: Split, teacher: Teacher, run: Run) -> Gate:
     """Probes the teacher and the same network with random weights on a labelled training split.
 
     The probe is fitted on nine tenths of `train` and scored on the tenth that `validation_split` holds back; no test
-    image is seen. The random network's batch-norm statistics are those of the training images, since untouched ones
-    would make it worse than random weights have to be.
+    image is seen. A teacher that was trained on `train` has seen that tenth too, without its labels: the gate says that
+    the teacher learned from these images, not what it would make of others. The random network's batch-norm statistics
+    are those of the training images, since untouched ones would make it worse than random weights have to be.
     """
     kept, held = validation_split(train)
     random = _random_twin(train, teacher)
@@ -51,19 +55,6 @@ def linear_probe_gate(train: Split, teacher: Teacher, run: Run) -> Gate:
 def _random_twin(train: Split, teacher: Teacher) -> Teacher:
     network = networks.build(teacher.name, train.shape, 1, generator("random teacher"))
     network.to(next(teacher.network.parameters()).device)
-    rows = torch.randperm(len(train), generator=generator("statistics"))[:2048]
-    _take_statistics(network, [teacher.space.forward(train.take(part)) for part in rows.split(512)])
+    take_statistics(network, train, teacher.space)
     identity = {"kind": "random weights", "network": teacher.name, "images": images_digest(train)}
     return Teacher(network, teacher.name, teacher.space, identity, teacher.precision)
-
-
-@torch.no_grad()
-def _take_statistics(network: Network, batches: list[torch.Tensor]) -> None:
-    """Replaces running statistics by plain averages over the batches."""
-    for layer in network.modules():
-        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
-            layer.reset_running_stats()
-            layer.momentum = None  # an average over all batches instead of a decaying one
-    network.train()
-    for images in batches:
-        network.embed(images.to(next(network.parameters()).device))

@@ -1,4 +1,8 @@
-"""Uses of a start on a target: fine-tuning all of it, or a linear probe of its features."""
+"""Uses of a start on a target: fine-tuning all of it, or a linear probe of its features.
+
+Departures from the published evaluation (KRR-ST's code): crops are padded with the mean colour of the target, since
+images are normalised first (authors' code: with black); shares below 1 and the probe are this project's.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ from condense.evaluate.transfer.targets import labelled_rows
 from condense.features import embed
 from condense.networks import Network
 from condense.preprocessing import Preprocessing
-from condense.probing import ridge_probe
+from condense.probing import ridge_probe, take_statistics
 from condense.training import Engine, SplitSource, accuracy, choose, on_device, train
 
 CLOSED_FORM = "closed form, float64"
@@ -32,7 +36,11 @@ class Outcome:
 
 @dataclass(frozen=True, eq=False)
 class Use:
-    """One start of one seed on one target; every use of it leaves the start as it was."""
+    """One start of one seed on one target; every use of it leaves the start as it was.
+
+    untouched: the start has seen no image. Its batch-norm statistics are then those of unlabelled images of the target
+        when it is probed; fine-tuning brings its own.
+    """
 
     network: Network
     name: str  # of the network
@@ -40,6 +48,7 @@ class Use:
     target: Dataset
     space: Preprocessing
     protocol: TransferProtocol
+    untouched: bool = False
 
     def outcome(self, setting: Setting) -> Outcome:
         """Trains with the setting's share of labels and tests once, after the last step.
@@ -73,6 +82,8 @@ class Use:
     @functools.cached_property
     def _features(self) -> tuple[Tensor, Tensor]:
         """Of every training and test image, (N, D) and (M, D)."""
+        network = copy.deepcopy(self.network)
+        if self.untouched:
+            take_statistics(network, self.target.train, self.space)
         with torch.no_grad():
-            train_features = embed(self.network, self.target.train, self.space)
-            return train_features, embed(self.network, self.target.test, self.space)
+            return embed(network, self.target.train, self.space), embed(network, self.target.test, self.space)

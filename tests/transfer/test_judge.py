@@ -144,6 +144,23 @@ def test_the_probe_is_the_ridge_of_the_features_of_the_labelled_rows(targets, ma
     assert outcome.accuracy == ridge_probe(rows[0], target.train.labels, 4).accuracy(rows[1], target.test.labels)
 
 
+def test_a_fresh_network_is_probed_with_statistics_of_the_target(source, targets, make_protocol, run) -> None:
+    protocol = make_protocol(seeds=1, shares=[1.0])
+    found = accuracies(Scratch(), source, targets[:1], protocol, run)
+    network, target = fresh(NETWORK, source.shape, 0), targets[0]
+    space = normalise(target.mean, target.std)
+    images = [space.forward(split.take(range(len(split)))) for split in (target.train, target.test)]
+    network.train()
+    network.blocks[0].norm.momentum = 1.0  # one batch of all images: its statistics
+    with torch.no_grad():
+        network.embed(images[0])
+        features = [network.eval().embed(each) for each in images]
+    expected = ridge_probe(features[0], target.train.labels, 4).accuracy(features[1], target.test.labels)
+    assert found[Place("near", NETWORK, "probe@1"), 0] == expected
+    blank = Use(fresh(NETWORK, source.shape, 0), NETWORK, 0, target, space, protocol)
+    assert blank.outcome(Setting("probe", 1.0)).accuracy != expected
+
+
 def test_each_kind_of_label_has_its_own_pre_training(represented, source, targets, make_protocol, run) -> None:
     hard = HardLabels(torch.arange(6) % 3, 3)
     soft = SoftLabels(torch.full((6, 3), 0.2).scatter(1, hard.values[:, None], 0.6))
