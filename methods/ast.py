@@ -17,6 +17,7 @@ Departures from the paper:
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -31,20 +32,18 @@ from condense.distilled import DistilledSet, HardLabels
 from condense.experts import ExpertRecipe, Experts, experts
 from condense.matching import random_indices, siamese
 from condense.method import Cost, Count, Method, Preset
-from condense.mirror import unchanged
 from condense.run import Run
 from condense.trajectories import (
     Descent,
-    Student,
     Window,
     answers,
     expert_in_turn,
     matching_cost,
     perturbed,
     representative,
-    student_engine,
+    student_of,
 )
-from condense.unroll import Match, Segment, outer_loss
+from condense.unroll import Match, Segment
 
 ABOUT = Method(
     title="AST",
@@ -143,6 +142,7 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
     """Learns images on which disturbed students follow smooth experts, at the end of a segment and on its way."""
     space = preprocessing.fit(config.preprocessing, train, cache_dir=run.cache_dir)
     augment = siamese(train, config.augment, flip_first=False, align_corners=True)
+    window, student = Window(config.start_epochs), student_of(config, train, budget, augment, run)
     pool = experts(train, space, recipe(config, augment), count=config.experts, epochs=longest(config), run=run)
     counts = budget.counts(train.class_counts(), train.classes)
     if config.initial == "representative":
@@ -156,17 +156,14 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
     descent = Descent(
         images, step_size, lr_images=config.lr_images, lr_step_size=config.lr_step_size, momentum=config.momentum
     )
-    student = Student(pool.network, augment, unchanged, config.student_steps, config.batch)
-    window, engine = Window(config.start_epochs), student_engine(config.engine, config.bfloat16, run)
 
     for step in run.loop("match", config.steps, run.state(images=images, step_size=step_size, descent=descent)):
         expert = expert_in_turn(len(pool), step, run.rng)
         start = window.draw(step, run.rng("start", step))  # t < T+
         segment = segment_of(pool, expert, start, config, run.rng("perturbation", step))
         scale = balance(start, config.start_epochs) if config.balance else 1.0
-        generator = run.rng("student", step)
-        inner = student.loop(images, generator, momentum=config.inner_momentum, scale=scale)
-        descent.step(outer_loss(inner, segment, images, labels, step_size, engine).loss, run)
+        follow = functools.partial(student.loss, momentum=config.inner_momentum, scale=scale)
+        descent.step(follow(segment, images, labels, step_size, run.rng("student", step)), run)
     return DistilledSet.synthetic(
         images, HardLabels(labels), train, space, step_size=step_size.item(), provenance=descent.report()
     )

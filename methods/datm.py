@@ -34,12 +34,10 @@ from condense.distilled import DistilledSet, HardLabels, SoftLabels
 from condense.experts import ExpertRecipe, Experts, experts
 from condense.matching import random_indices, siamese
 from condense.method import Cost, Count, Method, Preset
-from condense.mirror import expansion
 from condense.preprocessing import Preprocessing
 from condense.run import Run
 from condense.trajectories import (
     Descent,
-    Student,
     Window,
     answers,
     averaged_logits,
@@ -48,9 +46,9 @@ from condense.trajectories import (
     flat_recipe,
     logits_of,
     matching_cost,
-    student_engine,
+    student_of,
 )
-from condense.unroll import Segment, outer_loss
+from condense.unroll import Segment
 
 ABOUT = Method(
     title="DATM",
@@ -166,6 +164,7 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
     """Learns images and label logits on which students follow experts within the moving window."""
     space = preprocessing.fit(config.preprocessing, train, cache_dir=run.cache_dir)
     augment = siamese(train, config.augment, flip_first=config.flip_first, align_corners=True)
+    window, student = window_of(config), student_of(config, train, budget, augment, run, mirror=config.mirror)
     pool = experts(train, space, recipe(config, augment), count=config.experts, epochs=longest(config), run=run)
     begin = starting_point(train, budget, space, pool, config, run)
     images, logits = begin.images, begin.logits  # X  (M, C, H, W), Z  (M, K)
@@ -181,8 +180,6 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
         lr_labels=config.lr_labels,
         momentum_labels=config.momentum_labels,
     )
-    student = Student(pool.network, augment, expansion(train, config.mirror), config.student_steps, config.batch)
-    window, engine = window_of(config), student_engine(config.engine, config.bfloat16, run)
 
     state = run.state(images=images, logits=logits, step_size=step_size, descent=descent)
     for step in run.loop("match", config.steps, state):
@@ -191,10 +188,9 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
         segment = Segment.ending_at(
             pool.at(expert, start), pool.at(expert, start + config.expert_epochs), config.student_steps
         )
-        inner = student.loop(images, run.rng("student", step))
         labels = begin.classes if config.labels == "hard" else logits.softmax(1)
         # X, Z, beta <- SGD on L, only if L <= threshold
-        descent.step(outer_loss(inner, segment, images, labels, step_size, engine).loss, run)
+        descent.step(student.loss(segment, images, labels, step_size, run.rng("student", step)), run)
     return DistilledSet.synthetic(
         images,
         HardLabels(begin.classes) if config.labels == "hard" else SoftLabels(logits, form="logits"),

@@ -36,10 +36,9 @@ from condense.distilled import DistilledSet, HardLabels
 from condense.experts import ExpertRecipe, experts
 from condense.matching import Initial, initial_images, siamese
 from condense.method import Cost, Count, Method, Preset
-from condense.mirror import expansion
 from condense.run import Run
-from condense.trajectories import Descent, Student, Window, expert_in_turn, flat_recipe, matching_cost, student_engine
-from condense.unroll import Segment, outer_loss
+from condense.trajectories import Descent, Window, expert_in_turn, flat_recipe, matching_cost, student_of
+from condense.unroll import Segment
 
 ABOUT = Method(
     title="FTD",
@@ -137,6 +136,7 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
     """Learns images on which students follow segments of flat experts, and returns their moving average."""
     space = preprocessing.fit(config.preprocessing, train, cache_dir=run.cache_dir)
     augment = siamese(train, config.augment, flip_first=config.flip_first, align_corners=True)
+    window, student = Window(config.start_epochs), student_of(config, train, budget, augment, run, mirror=config.mirror)
     pool = experts(train, space, recipe(config, augment), count=config.experts, epochs=longest(config), run=run)
     images, labels = initial_images(train, budget, space, run.rng("initial"), config.initial)  # X  (M, C, H, W)
     first, average = images.clone(), images.clone()  # X_ema
@@ -144,8 +144,6 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
     descent = Descent(
         images, step_size, lr_images=config.lr_images, lr_step_size=config.lr_step_size, momentum=config.momentum
     )
-    student = Student(pool.network, augment, expansion(train, config.mirror), config.student_steps, config.batch)
-    window, engine = Window(config.start_epochs), student_engine(config.engine, config.bfloat16, run)
 
     state = run.state(images=images, average=average, averaged=0, step_size=step_size, descent=descent)
     for step in run.loop("match", config.steps, state):
@@ -154,8 +152,7 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
         segment = Segment.ending_at(
             pool.at(expert, start), pool.at(expert, start + config.expert_epochs), config.student_steps
         )
-        inner = student.loop(images, run.rng("student", step))
-        descent.step(outer_loss(inner, segment, images, labels, step_size, engine).loss, run)
+        descent.step(student.loss(segment, images, labels, step_size, run.rng("student", step)), run)
         move_average(average, images, config.ema_decay)
         state.averaged += 1
     if config.ema_correction:

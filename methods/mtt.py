@@ -30,10 +30,9 @@ from condense.distilled import DistilledSet, HardLabels
 from condense.experts import ExpertRecipe, experts
 from condense.matching import Initial, initial_images, siamese
 from condense.method import Cost, Count, Method, Preset
-from condense.mirror import expansion
 from condense.run import Run
-from condense.trajectories import Descent, Student, Window, expert_in_turn, matching_cost, student_engine
-from condense.unroll import Segment, outer_loss
+from condense.trajectories import Descent, Window, expert_in_turn, matching_cost, student_of
+from condense.unroll import Segment
 
 ABOUT = Method(
     title="MTT",
@@ -117,14 +116,13 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
     space = preprocessing.fit(config.preprocessing, train, cache_dir=run.cache_dir)
     augment = siamese(train, config.augment, flip_first=config.flip_first, align_corners=True)
     recipe = ExpertRecipe(config.network, config.expert_lr, config.expert_batch, augment=augment.spec())
+    window, student = Window(config.start_epochs), student_of(config, train, budget, augment, run, mirror=config.mirror)
     pool = experts(train, space, recipe, count=config.experts, epochs=longest(config), run=run)  # {tau*}
     images, labels = initial_images(train, budget, space, run.rng("initial"), config.initial)  # D_syn  (M, C, H, W)
     step_size = torch.tensor(config.step_size, device=images.device)  # alpha
     descent = Descent(
         images, step_size, lr_images=config.lr_images, lr_step_size=config.lr_step_size, momentum=config.momentum
     )
-    student = Student(pool.network, augment, expansion(train, config.mirror), config.student_steps, config.batch)
-    window, engine = Window(config.start_epochs), student_engine(config.engine, config.bfloat16, run)
 
     for step in run.loop("match", config.steps, run.state(images=images, step_size=step_size, descent=descent)):
         expert = expert_in_turn(len(pool), step, run.rng)  # tau* ~ {tau*}
@@ -132,9 +130,8 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
         segment = Segment.ending_at(
             pool.at(expert, start), pool.at(expert, start + config.expert_epochs), config.student_steps
         )
-        inner = student.loop(images, run.rng("student", step))  # b_n ~ D_syn and A, n = 1 .. N
         # D_syn, alpha <- SGD on L
-        descent.step(outer_loss(inner, segment, images, labels, step_size, engine).loss, run)
+        descent.step(student.loss(segment, images, labels, step_size, run.rng("student", step)), run)
     return DistilledSet.synthetic(
         images, HardLabels(labels), train, space, step_size=step_size.item(), provenance=descent.report()
     )

@@ -28,7 +28,7 @@ class Place:
     cache_dir: Path | None = None
     time_budget: float | None = None  # seconds of distillation, after which every phase ends
     checkpoint_seconds: float = 30.0
-    compile: bool = False  # compile the networks of a method: 15 to 60 s once, then faster steps
+    compile: bool = False  # let a method compile its networks: a minute or two once, then faster steps
     progress: Progress | NoProgress = field(default_factory=NoProgress)
 
     def dataset(self, name: str) -> Dataset:

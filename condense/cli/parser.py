@@ -181,7 +181,10 @@ def _run(parser: argparse.ArgumentParser) -> None:
         help="work that a kill may lose (default: 30)",
     )
     group.add_argument(
-        "--compile", action="store_true", help="compile the method's networks: 15 to 60 s once, then faster steps"
+        "--compile",
+        action="store_true",
+        help="let the method compile its networks: one to two minutes once, then faster steps; "
+        "trajectory matching leaves it where the run is too short to repay it",
     )
 
 

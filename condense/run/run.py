@@ -47,7 +47,8 @@ class Run:
         check_every: steps between looks for values that are not finite; there is no device wait in between.
         time_budget: seconds of work, counted over all continuations, after which every phase ends early.
         validator: what `validate` asks; only a method that declares that it selects is given one.
-        compile: build machine code for what a method gives to `compiled`: 15 to 60 s once, then faster steps.
+        compile: build machine code for what a method gives to `compiled`, or where it asks `compiles`: a minute or two
+            once, then faster steps.
         shared: let several processes work in the directory; they share out jobs and shards, and wait for phases.
 
     Raises:

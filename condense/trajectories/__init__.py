@@ -14,7 +14,7 @@ from condense.trajectories.initial import (
 )
 from condense.trajectories.recipes import flat_recipe, matching_cost
 from condense.trajectories.sampling import Window, expert_in_turn, halved, minibatches, perturbed
-from condense.trajectories.student import Student, student_engine
+from condense.trajectories.student import Student, student_of
 
 __all__ = [
     "Answer",
@@ -33,5 +33,5 @@ __all__ = [
     "minibatches",
     "perturbed",
     "representative",
-    "student_engine",
+    "student_of",
 ]

@@ -1,28 +1,48 @@
-"""The student of an outer step: which synthetic images it sees in which step, and what is done to them."""
+"""The student of an outer step: which synthetic images it sees when, and how its training is differentiated."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from condense import networks
 from condense.augment import Augmentation
+from condense.budget import Budget
+from condense.data import Split
 from condense.errors import BadInput
 from condense.flat import FlatNetwork
-from condense.mirror import Expansion, mirrored
+from condense.mirror import Expansion, expansion, mirrored
 from condense.run import Run
 from condense.trajectories.sampling import halved, minibatches
-from condense.unroll import Engine, InnerLoop
+from condense.unroll import Engine, InnerLoop, Segment, choose, outer_loss
 
 # Graphs that are kept between the two sweeps; on a 4 GB machine there is room for experts' files and data beside them.
 GRAPH_BYTES = 2**30
 
 
-def student_engine(name: str, bfloat16: bool, run: Run) -> Engine:
-    """The engine of `condense.unroll`: compiled if the run was asked to, else keeping graphs where it can."""
-    keeps = name in ("adjoint", "tesla") and not run.compiles
-    return Engine(name, bfloat16, run.compiles, GRAPH_BYTES if keeps else 0)
+class Settings(Protocol):
+    """What a configuration says of its students."""
+
+    @property
+    def steps(self) -> int: ...  # outer steps
+
+    @property
+    def student_steps(self) -> int: ...  # N
+
+    @property
+    def batch(self) -> int | None: ...  # b; None: all images
+
+    @property
+    def network(self) -> str: ...
+
+    @property
+    def engine(self) -> str: ...  # a name of condense.unroll.ENGINES
+
+    @property
+    def bfloat16(self) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -35,6 +55,7 @@ class Student:
         expand: mirror images, or nothing; with them a step draws half as many images, so that it trains on as many.
         steps: N.
         batch: b, images in a step; None: all.
+        engine: how its training is differentiated.
 
     Raises:
         BadInput: for a batch without an image.
@@ -45,10 +66,29 @@ class Student:
     expand: Expansion
     steps: int
     batch: int | None
+    engine: Engine = field(default_factory=Engine)
 
     def __post_init__(self) -> None:
         if self.batch is not None and self.batch < 1:
             raise BadInput(f"batch must be at least 1 image, got {self.batch}; none takes all of them")
+
+    def loss(
+        self,
+        segment: Segment,
+        images: Tensor,
+        labels: Tensor,
+        step_size: Tensor,
+        generator: torch.Generator,
+        *,
+        momentum: float = 0.0,
+        scale: float = 1.0,
+    ) -> Tensor:
+        """How far from the expert a training on the synthetic set arrives, differentiable in the set and step size.
+
+        The arguments are those of `loop` and of `condense.unroll.outer_loss`.  A scalar.
+        """
+        inner = self.loop(images, generator, momentum=momentum, scale=scale)
+        return outer_loss(inner, segment, images, labels, step_size, self.engine).loss
 
     def loop(
         self, images: Tensor, generator: torch.Generator, *, momentum: float = 0.0, scale: float = 1.0
@@ -67,3 +107,40 @@ class Student:
             return self.augment.apply(batch, draws[step]), targets
 
         return InnerLoop(self.network, rows, prepare, momentum, scale)
+
+
+def student_of(
+    config: Settings, train: Split, budget: Budget, augment: Augmentation, run: Run, *, mirror: bool = False
+) -> Student:
+    """The student that a configuration asks for; it needs no expert, so that bad settings are refused before any.
+
+    Its training is compiled if the run may compile and the work repays it. That follows from configuration, data and
+    device alone, so that a run which is continued goes on with the same engine. A line says why where it is not.
+
+    mirror: whether mirror images join every batch.
+
+    Raises:
+        BadInput: for a network with state of its own, an unknown engine, a batch without an image, or mirror images
+            of data whose classes they change.
+    """
+    network = FlatNetwork(networks.build(config.network, train.shape, train.n_classes).to(run.device))
+    count = sum(budget.counts(train.class_counts(), train.classes))
+    prepared = 2 * halved(config.batch, count) if mirror else min(config.batch or count, count)
+    engine = _engine(config, network, train, config.steps * config.student_steps * prepared, run)
+    return Student(network, augment, expansion(train, mirror), config.student_steps, config.batch, engine)
+
+
+def _engine(config: Settings, network: FlatNetwork, train: Split, passes: int, run: Run) -> Engine:
+    choice = choose(
+        network,
+        train.shape,
+        passes,
+        name=config.engine,
+        device=run.device,
+        bfloat16=config.bfloat16,
+        graph_bytes=GRAPH_BYTES,
+        may_compile=run.compiles,
+    )
+    if choice.uncompiled is not None:
+        run.progress.say(f"students are not compiled: {choice.uncompiled}")
+    return choice.engine

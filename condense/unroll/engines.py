@@ -14,6 +14,7 @@ from condense.unroll.inner import InnerLoop, Outer, Segment, check
 from condense.unroll.steps import DoubleBackward, Step
 
 ENGINES = ("adjoint", "unroll", "higher", "tesla")
+WITH_STEPS = ("adjoint", "tesla")  # those made of single inner steps, which can be compiled or keep graphs
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,9 @@ class Engine:
     def __post_init__(self) -> None:
         if self.name not in ENGINES:
             raise UnknownName("unrolling engine", self.name, ENGINES)
-        if self.compile and self.name not in ("adjoint", "tesla"):
+        if self.compile and self.name not in WITH_STEPS:
             raise BadInput(f"the engine {self.name!r} keeps graphs of autograd and is not compiled; set compile=False")
-        if self.graph_bytes < 0 or (self.graph_bytes and (self.compile or self.name not in ("adjoint", "tesla"))):
+        if self.graph_bytes < 0 or (self.graph_bytes and (self.compile or self.name not in WITH_STEPS)):
             raise BadInput(
                 "graph_bytes is memory for the graphs of an uncompiled 'adjoint' or 'tesla', 0 or more; "
                 f"got {self.graph_bytes} for {self.name!r}{' compiled' if self.compile else ''}"

@@ -19,22 +19,30 @@ from condense.networks.convnet import ConvBlock, ConvNet
 from condense.unroll.winograd import LARGE, SMALL, convolve, transformed_kernels
 
 
+def obstacle(network: FlatNetwork) -> str | None:
+    """Why a network has no lowered form; None for a ConvNet whose blocks norm the output of their convolution."""
+    skeleton = network.skeleton
+    if not isinstance(skeleton, ConvNet):
+        return f"the compiled form is written for the ConvNet, and this is {type(skeleton).__name__}"
+    if not all(isinstance(block, ConvBlock) for block in skeleton.blocks):
+        return "the compiled form is written for a ConvNet with norm_at=output, and this one norms its inputs"
+    return None
+
+
 class LoweredConvNet:
     """A ConvNet as a function of its parameters in the form that the products take; that form is linear in them.
 
     half: products in bfloat16; what is between them is not.
 
     Raises:
-        BadInput: for another network.
+        BadInput: for another network, saying why.
     """
 
     def __init__(self, network: FlatNetwork, half: bool):
-        skeleton = network.skeleton
-        if not isinstance(skeleton, ConvNet):
-            raise BadInput(
-                f"the compiled adjoint is written for the ConvNet, got {type(skeleton).__name__}; "
-                "use an engine with compile=False"
-            )
+        reason = obstacle(network)
+        if reason is not None:
+            raise BadInput(f"{reason}; use an engine with compile=False")
+        skeleton = cast(ConvNet, network.skeleton)
         self._network = network
         self._blocks: list[ConvBlock] = list(skeleton.blocks)  # type: ignore[arg-type]
         self._pooling = skeleton.pooling

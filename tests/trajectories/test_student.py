@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 
 from condense import networks
 from condense.augment import DSA, Augmentation, NoAugmentation
+from condense.budget import Budget
+from condense.data import Split
 from condense.errors import BadInput
 from condense.flat import FlatNetwork
+from condense.methods import mtt
 from condense.mirror import Expansion, mirrored, unchanged
-from condense.trajectories import Student
+from condense.progress import NoProgress
+from condense.run import Run
+from condense.trajectories import Student, student_of
+from condense.trajectories.student import GRAPH_BYTES
+from condense.unroll import Engine
+from condense.unroll.choice import Choice
 
 
 def _generator(seed: int = 0) -> torch.Generator:
@@ -86,3 +98,83 @@ def test_equal_generators_give_equal_loops(expand: Expansion) -> None:
     loops = [student.loop(IMAGES, _generator(seed)) for seed in (3, 3, 4)]
     rows = [torch.cat(list(inner.batches)).tolist() for inner in loops]
     assert rows[0] == rows[1] != rows[2]
+
+
+class _Heard(NoProgress):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+
+Chosen = Callable[..., tuple[Engine, list[str]]]
+
+
+@pytest.fixture
+def chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Chosen:
+    """chosen(compiles, field=value, ...) -> the engine of MTT's student on 4 classes at IPC 5, and what was said."""
+    monkeypatch.setattr("condense.unroll.choice.shutil.which", lambda name: name)
+    train = Split.from_arrays(torch.zeros(40, 3, 16, 16, dtype=torch.uint8), torch.arange(40) % 4, list("abcd"))
+
+    def of(compiles: bool, *, mirror: bool = False, **fields: Any) -> tuple[Engine, list[str]]:
+        heard, config = _Heard(), mtt.Config(**{"network": "convnet:width=32", **fields})
+        with Run(tmp_path / "run", seed=0, progress=heard, compile=compiles) as run:
+            student = student_of(config, train, Budget(ipc=5), NoAugmentation(), run, mirror=mirror)
+        return student.engine, heard.lines
+
+    return of
+
+
+def test_a_long_run_is_compiled_if_it_may_be(chosen: Chosen) -> None:
+    assert chosen(True, steps=50_000) == (Engine(compile=True), [])
+    assert chosen(False, steps=50_000) == (Engine(graph_bytes=GRAPH_BYTES), [])
+
+
+def test_a_short_run_is_not_compiled_and_says_so(chosen: Chosen) -> None:
+    engine, lines = chosen(True, steps=40)
+    assert engine == Engine(graph_bytes=GRAPH_BYTES)
+    assert lines == ["students are not compiled: it takes about 80 s and would save about 11 s"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "engine", "reason"),
+    [
+        ({"engine": "higher"}, Engine("higher"), "the engine 'higher' keeps graphs of autograd"),
+        ({"engine": "unroll"}, Engine("unroll"), "the engine 'unroll' keeps graphs of autograd"),
+        ({"network": "mlp"}, Engine(graph_bytes=GRAPH_BYTES), "written for the ConvNet, and this is MLP"),
+    ],
+)
+def test_what_cannot_be_compiled_goes_on_uncompiled(
+    chosen: Chosen, fields: dict[str, Any], engine: Engine, reason: str
+) -> None:
+    found, lines = chosen(True, steps=50_000, **fields)
+    assert found == engine
+    assert len(lines) == 1
+    assert lines[0].endswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("fields", "images"),
+    [
+        ({}, 20),
+        ({"batch": 7}, 7),
+        ({"batch": 100}, 20),
+        ({"mirror": True, "batch": 7}, 6),  # three and their mirror images
+        ({"mirror": True}, 20),
+    ],
+)
+def test_the_work_is_that_of_the_prepared_batches(
+    chosen: Chosen, fields: dict[str, Any], images: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def choose(network: FlatNetwork, shape: Any, passes: int, **rest: Any) -> Choice:
+        asked.append(passes)
+        return Choice(Engine(), None)
+
+    monkeypatch.setattr("condense.trajectories.student.choose", choose)
+    chosen(False, steps=3, student_steps=2, **fields)
+    assert asked == [3 * 2 * images]

@@ -109,7 +109,7 @@ def test_only_the_convnet_is_compiled(problem: Any) -> None:
     given = problem(network="mlp")
     inner, segment = given.parts()
     images, labels, step_size = given.leaves()
-    with pytest.raises(BadInput, match="written for the ConvNet, got MLP; use an engine with compile=False"):
+    with pytest.raises(BadInput, match="written for the ConvNet, and this is MLP; use an engine with compile=False"):
         outer_loss(inner, segment, images, labels.softmax(1), step_size, Engine(compile=True))
     with pytest.raises(BadInput, match="'unroll' keeps graphs of autograd and is not compiled"):
         Engine("unroll", compile=True)
