@@ -153,7 +153,8 @@ def table(rows: list[Setting], seeds: int, results: str) -> int:
     from condense.evaluate.statistics import paired, summary
 
     found = {(row.name, row.ipc): accuracies(row, seeds, results) for row in settings()}
-    print("| IPC | row | accuracy (95 %) | n | against | paired difference (95 %) |\n|---|---|---|---|---|---|")
+    print("| IPC | row | accuracy (95 % over runs) | n | against | paired difference (95 % over runs) |")
+    print("|---|---|---|---|---|---|")
     for row in rows:
         values = found[row.name, row.ipc]
         if not values:

@@ -2,15 +2,26 @@
 
 Accuracies are fractions in [0, 1] everywhere; tables turn them into points.
 
-What is paired. Two methods are compared on the runs they share: same distillation seed, same evaluation seed, same
-network (the judge draws initial weights and batches from the last two alone). The interval is Student's over these
-differences, which treats them as independent: evaluation seeds of one distilled set say nothing about another
-distillation, so a claim about a *method* needs at least two distillation seeds; with one it is about that set.
+Runs are nested in sets. A run is one distillation seed with one evaluation seed; the evaluation seeds of one distilled
+set say nothing about another distillation. An interval over runs treats them as independent and is called by that name
+wherever it is printed: it tells how well the mean of *these* sets is known. What may be said of a *method* follows.
 
-When two rows tie. Every pair of rows is tested with a two-sided paired t test, the p values of the table are corrected
-together by Holm's step-down rule, and the rank of a row is one plus the number of rows that are better at the 5 %
-level after that correction. Rows that share fewer than two runs cannot be separated. When all differences are equal
-the t test is undefined and the exact sign-flip test replaces it: p = 2^(1-n), or 1 when they are all zero.
+What is paired. Two methods are compared on the runs they share: same distillation seed, same evaluation seed, same
+networks (the judge draws initial weights and batches from the last two alone). A method that draws nothing has one set,
+and so has a reference: it stands beside each set of the other.
+
+When one is ahead of the other at the 5 % level. By the number of distillation seeds that they share:
+    three common distillation seeds or more   Student's paired t test over the mean differences of each seed
+    two                                       both differences have one sign, and the t test over runs separates them:
+                                              with one degree of freedom the test over sets could tell next to nothing
+    one                                       the t test over runs; the claim is about these sets, not the methods
+    neither draws                             the t test over runs, which differ in their evaluation seeds only
+Where only one of the two draws, its partner's evaluation is in every difference: the test over runs must agree.
+
+When two rows tie. Every pair of rows is tested so, two-sided, the p values of the table are corrected together by
+Holm's step-down rule, and the rank of a row is one plus the number of rows that are better at the 5 % level after that
+correction. Rows that share fewer than two runs cannot be separated. When all differences are equal the t test is
+undefined and the exact sign-flip test replaces it: p = 2^(1-n), or 1 when they are all zero.
 """
 
 from __future__ import annotations
@@ -24,10 +35,12 @@ from typing import TypeVar
 LEVEL = 0.95  # of every interval
 ALPHA = 1 - LEVEL  # of every test, after correction
 
+Run = tuple[int | None, int]  # distillation seed, None where nothing was drawn; evaluation seed
 Key = TypeVar("Key", bound=Hashable)
 
 # Differences of accuracies are multiples of 1 / (size of the test split) > 1e-7; below this, a spread is rounding.
 _ROUNDING = 1e-9
+_ENOUGH_SETS = 3  # for a test over sets; with two its interval is 12.7 standard errors to either side
 
 
 @dataclass(frozen=True)
@@ -42,7 +55,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class Difference:
-    """Mean of n paired differences, first minus second.
+    """Mean of n paired differences taken as independent, first minus second.
 
     There is no interval for fewer than two pairs, nor where all differences are equal; p is two-sided, and None for
     fewer than two pairs.
@@ -54,14 +67,48 @@ class Difference:
     half: float | None
     p: float | None
 
+
+@dataclass(frozen=True)
+class Comparison:
+    """How one method stands to another, first minus second, by the rule at the top of this module."""
+
+    over_runs: Difference
+    by_set: Mapping[int | None, float]  # mean difference of each common distillation seed; None alone: neither draws
+    over_sets: Difference | None  # of three sets or more
+    beside_one_set: bool  # one of the two draws, the other does not
+
+    @property
+    def mean(self) -> float:
+        return self.over_runs.mean if self.over_sets is None else self.over_sets.mean
+
+    @property
+    def agree(self) -> bool:
+        """Whether the mean differences of all sets have one sign."""
+        return all(gap > 0 for gap in self.by_set.values()) or all(gap < 0 for gap in self.by_set.values())
+
+    @property
+    def p(self) -> float | None:
+        """Of the claim that one is ahead; 1 where two sets disagree, None for a single run."""
+        if self.over_sets is not None and self.over_sets.p is not None:
+            return max(self.over_sets.p, self.over_runs.p or 0.0) if self.beside_one_set else self.over_sets.p
+        return 1.0 if len(self.by_set) == 2 and not self.agree else self.over_runs.p
+
     @property
     def beats(self) -> bool:
-        """Whether the whole interval lies above zero; without one, whether the exact test says so."""
         return self.mean > 0 and self.p is not None and self.p < ALPHA
+
+    @property
+    def loses(self) -> bool:
+        return self.mean < 0 and self.p is not None and self.p < ALPHA
+
+    @property
+    def of_sets_only(self) -> bool:
+        """Whether a single distillation stands for a method that would draw another."""
+        return len(self.by_set) == 1 and None not in self.by_set
 
 
 def summary(values: Sequence[float]) -> Summary:
-    """Mean, sample standard deviation and Student's 95 % interval.
+    """Mean, sample standard deviation and Student's 95 % interval of values taken as independent.
 
     Raises:
         ValueError: for no values at all.
@@ -77,7 +124,7 @@ def summary(values: Sequence[float]) -> Summary:
 
 
 def paired(first: Mapping[Key, float], second: Mapping[Key, float]) -> Difference | None:
-    """Difference over the keys that both have; None when they share no key."""
+    """Difference over the keys that both have, each taken as independent; None when they share no key."""
     shared = [key for key in first if key in second]
     if not shared:
         return None
@@ -85,6 +132,28 @@ def paired(first: Mapping[Key, float], second: Mapping[Key, float]) -> Differenc
     base = summary(differences)
     half = None if base.std is None or base.std < _ROUNDING else base.half
     return Difference(base.mean, base.std, base.n, half, _p_value(base))
+
+
+def by_set(runs: Mapping[Run, float]) -> dict[int | None, float]:
+    """Mean over the evaluation seeds of each distillation seed, in their order."""
+    seeds = sorted({seed for seed, _ in runs}, key=lambda seed: (seed is None, seed or 0))
+    return {seed: summary([value for run, value in runs.items() if run[0] == seed]).mean for seed in seeds}
+
+
+def compare(first: Mapping[Run, float], second: Mapping[Run, float]) -> Comparison | None:
+    """How `first` stands to `second`; None when they share no run."""
+    pairs = {
+        (mine if mine is not None else theirs, evaluation): first[mine, evaluation] - second[theirs, evaluation]
+        for mine, evaluation in first
+        for theirs in {seed for seed, other in second if other == evaluation and (seed == mine or None in (seed, mine))}
+    }
+    over_runs = paired(pairs, dict.fromkeys(pairs, 0.0))
+    if over_runs is None:
+        return None
+    gaps = by_set(pairs)
+    over_sets = paired(gaps, dict.fromkeys(gaps, 0.0)) if len(gaps) >= _ENOUGH_SETS else None
+    drawn = [any(seed is not None for seed, _ in runs) for runs in (first, second)]
+    return Comparison(over_runs, gaps, over_sets, drawn[0] != drawn[1])
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -98,10 +167,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def ranks(rows: Sequence[Mapping[Key, float]], alpha: float = ALPHA) -> list[int]:
+def ranks(rows: Sequence[Mapping[Run, float]], alpha: float = ALPHA) -> list[int]:
     """Rank of each row by the rule at the top of this module; rows map a run to its accuracy."""
     pairs = list(combinations(range(len(rows)), 2))
-    found = [paired(rows[i], rows[j]) for i, j in pairs]
+    found = [compare(rows[i], rows[j]) for i, j in pairs]
     # A pair that cannot be tested stays in the family with p = 1, so that the correction does not depend on luck.
     adjusted = holm([1.0 if gap is None or gap.p is None else gap.p for gap in found])
     better = [0] * len(rows)

@@ -3,7 +3,8 @@
 A table holds one protocol version, data set and budget, so tracks never meet in it. A row is one method in one
 configuration; its distillation seeds are the sets. `full`, the whole training set, is a reference and has no rank.
 The mean and the rank are over the networks that every ranked row was judged on, whatever came of it: a row that has
-no number on one of them has neither. A row's accuracy on a network is the mean over all its runs there.
+no number on one of them has neither. A row's accuracy on a network is the mean over all its runs there; rows are
+compared by their runs' means over those networks.
 """
 
 from __future__ import annotations
@@ -19,10 +20,9 @@ from condense import files
 from condense.errors import BadInput
 from condense.evaluate import statistics
 from condense.evaluate.records import Record
-from condense.evaluate.statistics import Difference, Summary
+from condense.evaluate.statistics import Comparison, Run, Summary
 from condense.identity import digest
 
-Run = tuple[int, int]  # distillation seed, evaluation seed
 Part = Literal["images", "labels", "extras", "preprocessing", "total"]
 BASELINE = "random"
 PARTS: tuple[Part, ...] = ("images", "labels", "extras", "preprocessing")  # of a set's bytes
@@ -33,7 +33,7 @@ class Score:
     """What one row reached on one network."""
 
     status: Literal["ok", "n/a", "failed", "missing"]
-    runs: Mapping[Run, float]  # fractions
+    runs: Mapping[Run, float]  # fractions; the distillation seed is None where another would give the same set
     reason: str | None = None
 
     @cached_property
@@ -67,27 +67,26 @@ class Row:
         """Whether another distillation seed gives another set."""
         return self.kind != "full" and any(record.set.seeded for record in self.records)
 
-    def runs(self, networks: Iterable[str]) -> dict[tuple[int, int, str], float]:
-        """Accuracy of every finished run on these networks, the unit of pairing."""
-        return {(*run, name): value for name in networks if name in self.scores for run, value in self._finished(name)}
+    def runs(self, networks: Sequence[str]) -> dict[Run, float]:
+        """Mean over networks, each weighing the same, of the runs that all of them share: the unit of pairing.
 
-    def _finished(self, network: str) -> Iterable[tuple[Run, float]]:
-        score = self.scores[network]
-        return score.runs.items() if score.status == "ok" else ()
-
-    def mean(self, networks: Sequence[str]) -> Summary | None:
-        """Mean over networks, each weighing the same; the interval is over the runs that all of them share.
-
-        None when a network has no number, or they share no run.
+        Empty when a network has no number, or they share no run.
         """
         scores = [self.scores.get(name) for name in networks]
         if not scores or any(score is None or score.status != "ok" for score in scores):
-            return None
+            return {}
         tables = [score.runs for score in scores if score is not None]
         shared = [run for run in tables[0] if all(run in table for table in tables)]
-        if not shared:
-            return None
-        return statistics.summary([math.fsum(table[run] for table in tables) / len(tables) for run in shared])
+        return {run: math.fsum(table[run] for table in tables) / len(tables) for run in shared}
+
+    def mean(self, networks: Sequence[str]) -> Summary | None:
+        """Mean and interval over the runs on these networks; None when there are none."""
+        runs = self.runs(networks)
+        return statistics.summary(list(runs.values())) if runs else None
+
+    def by_set(self, networks: Sequence[str]) -> tuple[float, ...]:
+        """Mean of each distilled set over its runs on these networks, by distillation seed."""
+        return tuple(statistics.by_set(self.runs(networks)).values())
 
     @cached_property
     def distill_seconds(self) -> float | None:
@@ -141,11 +140,11 @@ class Table:
         """The row of random real images; with several settings, the first in the table."""
         return next((row for row in self.rows if row.method == BASELINE), None)
 
-    def gain(self, row: Row) -> Difference | None:
-        """Paired difference of a row to random images, over the panel (IOR); None when they share no run."""
+    def gain(self, row: Row) -> Comparison | None:
+        """How a row stands to random images, over the panel (IOR); None when they share no run."""
         if self.baseline is None or row is self.baseline:
             return None
-        return statistics.paired(row.runs(self.panel), self.baseline.runs(self.panel))
+        return statistics.compare(row.runs(self.panel), self.baseline.runs(self.panel))
 
     def recovery(self, row: Row) -> float | None:
         """Accuracy that is missing to the whole training set (HLR), in a table with hard labels."""
@@ -209,8 +208,9 @@ def _rows(records: Sequence[Record]) -> list[Row]:
     for (method, _), group in sorted(settings.items()):
         group.sort(key=lambda record: (record.set.seed, record.set.id))
         first = group[0].set
-        names = {name: _score(group, name) for record in group for name in record.cells}
-        rows.append(Row(method, first.title, first.preset or "default", first.title, first.kind, tuple(group), names))
+        row = Row(method, first.title, first.preset or "default", first.title, first.kind, tuple(group), {})
+        scores = {name: _score(group, name, row.seeded) for record in group for name in record.cells}
+        rows.append(replace(row, scores=scores))
     return _named_apart(rows)
 
 
@@ -236,7 +236,7 @@ def _identity(record: Record) -> list[object]:
     return [judged.kind, config, judged.labels, judged.preprocessing, judged.trained_on]
 
 
-def _score(records: Sequence[Record], network: str) -> Score:
+def _score(records: Sequence[Record], network: str, seeded: bool) -> Score:
     """One network over a row's sets. One failed set fails the network: a mean over the others would flatter."""
     values: dict[Run, list[float]] = defaultdict(list)
     reasons: dict[Literal["failed", "n/a"], list[str]] = {"failed": [], "n/a": []}
@@ -246,7 +246,7 @@ def _score(records: Sequence[Record], network: str) -> Score:
             continue
         for seed, accuracy in zip(cell.seeds, cell.accuracy, strict=True):
             # Sets of one seed from two machines are one run: their mean.
-            values[record.set.seed, seed].append(accuracy)
+            values[record.set.seed if seeded else None, seed].append(accuracy)
         if cell.status != "ok":
             reasons[cell.status].append(f"set of seed {record.set.seed}: {cell.reason}")
     runs = {run: math.fsum(found) / len(found) for run, found in sorted(values.items())}

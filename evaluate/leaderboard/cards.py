@@ -102,7 +102,8 @@ def _set_card(group: Sequence[Record]) -> str:
         for record in records
         for name, cell in sorted(record.cells.items(), key=lambda item: (not item[0].startswith("convnet"), item[0]))
     ]
-    lines += _table(("protocol", "network", "accuracy %, 95 % interval (runs)", "single runs %", "remark"), rows)
+    measured = "accuracy %, 95 % interval over evaluation seeds"
+    lines += _table(("protocol", "network", measured, "single seeds %", "remark"), rows)
     parts = [(part, f"{getattr(made.bytes, part):,}") for part in ("images", "labels", "extras", "preprocessing")]
     lines += ["", "## Bytes", "", *_table(("part", "bytes"), [*parts, ("**total**", f"{made.bytes.total:,}")])]
     lines += ["", "## Creation", "", *_table(("field", "value"), _creation(records[0]))]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from condense.evaluate import statistics
@@ -13,6 +13,12 @@ from condense.evaluate.statistics import Summary
 from condense.quantities import duration, size
 
 NONE = "–"
+RUNS = "A run is one distillation seed with one evaluation seed; the runs of one set share its distillation."
+RULE = (
+    "A row is better than another by a paired test, Holm-corrected at 5 %: over the means of each distillation seed "
+    "where they share three or more; with two, over the common runs, and both sets must be above; with one, over its "
+    "runs, which speaks of the sets and not of the methods."
+)
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,7 @@ def accuracy(table: Table, sources: list[Reported]) -> Grid:
     shading = _shading(table)
     columns = [Column("rank"), Column("method", False), Column("setting", False)]
     columns += [Column(name) for name in table.networks]
-    columns += [Column("mean"), Column("sets")]
+    columns += [Column("mean"), Column("sets"), Column("mean of each set")]
     printed = any(reported.beside(sources, table, row) for row, _ in _ranked(table))
     if printed:
         columns += [Column("reported"), Column("source of reported", False)]
@@ -73,14 +79,14 @@ def accuracy(table: Table, sources: list[Reported]) -> Grid:
         for name in table.networks:
             cells.append(_score_cell(row.scores.get(name), notes, shading))
         cells.append(_summary_cell(row.mean(table.panel), shading))
-        cells.append(_sets_cell(row, notes))
+        cells += [_sets_cell(row, notes), _each(row.by_set(table.panel))]
         if printed:
             cells += _reported_cells(table, row, sources, notes)
         rows.append(tuple(cells))
     caption = (
-        "Test accuracy in percent: mean ± half of the 95 % interval (number of runs; a run is one distillation seed "
-        f"with one evaluation seed). Mean and rank are over {_listed(table.panel)}. A rank is one more than the number "
-        "of rows that are better by a paired test over the common runs, Holm-corrected at 5 %."
+        f"Test accuracy in percent: mean ± half of the 95 % interval over runs (their number). {RUNS} Means and rank "
+        f"are over {_listed(table.panel)}. A rank is one more than the number of rows that are better. {RULE} So a row "
+        "that varies much can rank above one with a higher mean."
     )
     if not table.panel:
         caption += " No network was judged for every row, so there is no mean and no rank."
@@ -121,17 +127,21 @@ def robustness(table: Table, plain: Table | None = None) -> Grid | None:
         other = plain.row(row.method, row.setting) if plain is not None else None
         plain_gain = plain.gain(other) if plain is not None and other is not None else None
         ars = None if plain_gain is None else statistics.augmentation_robust_score(gain.mean, plain_gain.mean)
-        ior = Cell(points(gain.mean, gain.half, gain.n, sign=True), gain.mean)
+        runs = gain.over_runs
+        ior = Cell(points(runs.mean, runs.half, runs.n, sign=True), runs.mean)
+        each = _each(tuple(gain.by_set.values()), sign=True)
         hlr = Cell(points(missing), missing) if missing is not None else Cell(NONE)
-        rows.append((Cell(row.title), Cell(row.setting), ior, hlr, _score(lrs), _score(ars)))
+        rows.append((Cell(row.title), Cell(row.setting), ior, each, hlr, _score(lrs), _score(ars)))
     if not rows:
         return None
-    columns = (Column("method", False), Column("setting", False), Column("IOR"), Column("HLR"))
+    columns = (Column("method", False), Column("setting", False), Column("IOR"), Column("IOR of each set"))
+    columns += (Column("HLR"),)
     caption = (
-        "IOR: gain over random images, paired by run, in points (higher is better). HLR: points missing to the whole "
-        "training set under the same hard-label protocol (lower is better). LRS and ARS as in DD-Ranking "
-        "(arXiv 2505.13300), from fractions, with weight 0.5; ARS sets this protocol against the one without "
-        "augmentation. Where every row is judged alike, LRS orders rows as accuracy does, whatever its weight."
+        "IOR: gain over random images in points (higher is better), mean ± half of the 95 % interval over paired runs. "
+        "HLR: points missing to the whole training set under the same hard-label protocol (lower is better). LRS and "
+        "ARS as in DD-Ranking (arXiv 2505.13300), from fractions, with weight 0.5; ARS sets this protocol against the "
+        "one without augmentation. Where every row is judged alike, LRS orders rows as accuracy does, whatever its "
+        "weight."
     )
     return Grid("Against random and full data", caption, (*columns, Column("LRS@0.5"), Column("ARS@0.5")), tuple(rows))
 
@@ -145,6 +155,16 @@ def points(mean: float | None, half: float | None = None, n: int | None = None, 
     if half is not None:
         text += f" ± {100 * half:.1f}"
     return text if n is None else f"{text} ({n})"
+
+
+def each_set(means: Iterable[float], *, sign: bool = False) -> str:
+    """The mean of every distilled set, by seed: "41.8 / 38.2"."""
+    return " / ".join(points(mean, sign=sign) for mean in means)
+
+
+def _each(means: Sequence[float], *, sign: bool = False) -> Cell:
+    """Empty for one set, whose mean is the row's."""
+    return Cell(each_set(means, sign=sign) if len(means) > 1 else NONE, min(means) if len(means) > 1 else None)
 
 
 def _ranked(table: Table) -> list[tuple[Row, int | None]]:

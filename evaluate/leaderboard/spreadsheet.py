@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterable
 
 from condense.evaluate.leaderboard import board, reported, words
 from condense.evaluate.leaderboard.board import Row, Table
@@ -32,8 +33,10 @@ def _fields(table: Table, row: Row, rank: int | None, sources: list[Reported]) -
         fields[f"{name} status"] = score.status if score else "missing"
         fields |= _summary(name, score.summary if score else None)
     fields |= _summary("mean", row.mean(table.panel))
+    fields["mean of each set"] = _each(row.by_set(table.panel))
     gain = table.gain(row)
-    fields |= _summary("IOR", gain)
+    fields |= _summary("IOR", gain.over_runs if gain is not None else None)
+    fields["IOR of each set"] = _each(gain.by_set.values() if gain is not None else ())
     missing = table.recovery(row)
     fields["HLR"] = None if missing is None else _number(100 * missing)
     for part in board.PARTS:
@@ -50,12 +53,17 @@ def _fields(table: Table, row: Row, rank: int | None, sources: list[Reported]) -
 
 
 def _summary(name: str, found: object) -> dict[str, object]:
-    """Mean, spread, half interval and count of a Summary or a Difference, in points; empty when there is none."""
+    """Mean, spread, half interval and count over runs, of a Summary or a Difference, in points."""
     fields = {}
     for part in ("mean", "std", "half"):
         value = getattr(found, part, None)
         fields[f"{name} {part}"] = None if value is None else _number(100 * value)
     return fields | {f"{name} n": getattr(found, "n", None)}
+
+
+def _each(means: Iterable[float]) -> str | None:
+    """Points by distillation seed, divided by semicolons."""
+    return "; ".join(f"{100 * mean:.6g}" for mean in means) or None
 
 
 def _number(value: float | None) -> str | None:

@@ -9,14 +9,14 @@ from dataclasses import replace
 
 from condense.evaluate.leaderboard import words
 from condense.evaluate.leaderboard.board import Table
-from condense.evaluate.leaderboard.grid import Grid
+from condense.evaluate.leaderboard.grid import RULE, Grid
 from condense.evaluate.leaderboard.sections import Section
 
-_HIDDEN = {"source of reported", "setting"}  # too wide; they stand in the files
+_HIDDEN = {"source of reported", "setting", "mean of each set"}  # too wide; they stand in the files
 _SPENT = ("bytes", "distil")  # of the cost, at the end of a line
 _LEGEND = (
-    "Accuracy in percent: mean ± half of the 95 % interval (runs). A rank is one more than the number of "
-    "rows that are better by a paired test, Holm-corrected."
+    "Accuracy in percent: mean ± half of the 95 % interval over runs (their number). A rank is one more than the "
+    f"number of rows that are better. {RULE}"
 )
 
 

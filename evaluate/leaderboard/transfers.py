@@ -6,10 +6,13 @@ import csv
 import io
 from collections.abc import Callable
 
-from condense.evaluate.leaderboard.grid import NONE, Cell, Column, Grid, points
+from condense.evaluate.leaderboard import words
+from condense.evaluate.leaderboard.grid import NONE, RUNS, Cell, Column, Grid, each_set, points
 from condense.evaluate.leaderboard.sections import Section
-from condense.evaluate.statistics import Difference
+from condense.evaluate.statistics import Comparison
 from condense.evaluate.transfer.tables import BASELINES, Row, TransferTable
+
+_DIFFERENCE = "mean ± half of the 95 % interval over paired runs (their number): mean of each set."
 
 
 def section(table: TransferTable) -> Section:
@@ -34,14 +37,14 @@ def grids(table: TransferTable) -> list[Grid]:
     scratch = table.scratch
     if scratch is not None:
         caption = (
-            "Paired differences in points to the same network with fresh weights, mean ± half of the 95 % interval "
-            "(pairs). The fresh network of an evaluation seed stands beside every distillation seed, so with several "
-            "of these the interval is too narrow by what their fresh networks share."
+            f"Differences in points to the same network with fresh weights, {_DIFFERENCE} The fresh network of an "
+            "evaluation seed stands beside every set, so with several sets the interval is too narrow by what their "
+            "fresh networks share."
         )
         found.append(_differences(table, "Against fresh weights", caption, lambda row: scratch))
     caption = (
-        "Paired differences in points to random images with the features of the same teacher, mean ± half of the 95 % "
-        "interval (pairs): what learning the images and targets adds to distilling the teacher."
+        "Differences in points to random images with the features of the same teacher: what learning the images and "
+        f"targets adds to distilling the teacher; {_DIFFERENCE}"
     )
     against = _differences(table, "Against random images with teacher features", caption, table.baseline)
     return [*found, against] if against.rows else found
@@ -86,8 +89,8 @@ def _accuracy(table: TransferTable) -> Grid:
                 cells.append(Cell(NONE))
         rows.append(tuple(cells))
     caption = (
-        f"Test accuracy on {table.target} in percent: mean ± half of the 95 % interval (runs). A column is a use of "
-        "the start and the share of the target's labels."
+        f"Test accuracy on {table.target} in percent: mean ± half of the 95 % interval over runs (their number). "
+        f"{RUNS} A column is a use of the start and the share of the target's labels."
     )
     return Grid("Accuracy", caption, _columns(table), tuple(rows), tuple(notes))
 
@@ -106,8 +109,12 @@ def _differences(table: TransferTable, title: str, caption: str, other: Callable
     return Grid(title, caption, _columns(table), tuple(rows))
 
 
-def _gap(found: Difference | None) -> Cell:
-    return Cell(NONE) if found is None else Cell(points(found.mean, found.half, found.n, sign=True), found.mean)
+def _gap(found: Comparison | None) -> Cell:
+    if found is None:
+        return Cell(NONE)
+    runs = found.over_runs
+    text = points(runs.mean, runs.half, runs.n, sign=True)
+    return Cell(f"{text}: {each_set(found.by_set.values(), sign=True)}" if len(found.by_set) > 1 else text, runs.mean)
 
 
 def _columns(table: TransferTable) -> tuple[Column, ...]:
@@ -122,7 +129,7 @@ def _title(setting: str) -> str:
 
 
 def _claims(table: TransferTable) -> list[str]:
-    """For each method: in which columns it beats the baseline outside the interval, and in which it loses to it."""
+    """For each method: in which columns it is ahead of the baseline, in which behind, and what that speaks of."""
     sentences = []
     for row in table.rows:
         if row.is_reference or row.method == BASELINES[0]:
@@ -131,21 +138,12 @@ def _claims(table: TransferTable) -> list[str]:
         if against is None:
             sentences.append(f"{row.name}: no random images with features of its teacher here, the mandatory baseline.")
             continue
-        found = {column: row.difference(against, column) for column in table.columns}
-        better = [_title(column[1]) for column, gap in found.items() if gap is not None and gap.beats]
-        worse = [_title(column[1]) for column, gap in found.items() if gap is not None and _loses(gap)]
-        counted = sum(gap is not None for gap in found.values())
-        sentence = (
-            f"{row.name} against {against.name}: ahead outside the interval in {len(better)} of {counted} columns"
-        )
+        gaps = {column: gap for column in table.columns if (gap := row.difference(against, column)) is not None}
+        better = [_title(column[1]) for column, gap in gaps.items() if gap.beats]
+        worse = [_title(column[1]) for column, gap in gaps.items() if gap.loses]
+        sentence = f"{row.name} against {against.name}: ahead in {len(better)} of {len(gaps)} columns"
         sentence += f" ({'; '.join(better)})" if better else ""
-        sentence += f", behind in {len(worse)}" + (f" ({'; '.join(worse)})" if worse else "") + "."
-        if len(row.seeds) < 2:
-            sentence += " This is one distillation seed: it speaks of the set, not of the method."
-        sentences.append(sentence)
+        sentence += f", behind in {len(worse)}" + (f" ({'; '.join(worse)})" if worse else "")
+        bases = {words.basis(gap): None for gap in gaps.values()}
+        sentences.append(f"{sentence}{'; ' if bases else ''}{' or '.join(bases)}.")
     return sentences
-
-
-def _loses(gap: Difference) -> bool:
-    mirrored = Difference(-gap.mean, gap.std, gap.n, gap.half, gap.p)
-    return mirrored.beats

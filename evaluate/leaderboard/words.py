@@ -1,9 +1,10 @@
-"""What a table is and allows to be said, in words: which synthesising methods do not beat random images."""
+"""What a table is and allows to be said, in words: which synthesising methods beat random images, and by what right."""
 
 from __future__ import annotations
 
-from condense.evaluate.leaderboard.board import BASELINE, Row, Table
-from condense.evaluate.leaderboard.grid import points
+from condense.evaluate.leaderboard.board import BASELINE, Table
+from condense.evaluate.leaderboard.grid import each_set, points
+from condense.evaluate.statistics import Comparison
 
 
 def heading(table: Table) -> str:
@@ -33,48 +34,59 @@ def tier(table: Table) -> str:
 
 
 def against_random(table: Table) -> list[str]:
-    """One sentence for each synthesising method that does not beat `random` outside the interval on this table."""
+    """Which synthesising methods beat `random` on this table, and one sentence for each that does not."""
     synthetic = [row for row in table.rows if row.kind == "synthetic"]
     if not synthetic:
         return []
     if table.baseline is None:
         return [f"No row of `{BASELINE}` here, so whether the methods beat random images is open."]
-    sentences = [sentence for row in synthetic if (sentence := _sentence(table, row))]
-    beating = [row for row in synthetic if (gain := table.gain(row)) is not None and gain.beats]
-    if beating:
-        names = ", ".join(row.name for row in beating)
-        verb = "beats" if len(beating) == 1 else "beat"
-        sentences.insert(0, f"{names} {verb} `{BASELINE}` outside the 95 % interval.{_caveat(table, beating)}")
-    return sentences
+    beating: dict[str, list[str]] = {}  # names by what the claim rests on
+    others = []
+    for row in synthetic:
+        gain = table.gain(row)
+        if gain is not None and gain.beats:
+            beating.setdefault(basis(gain), []).append(row.name)
+        else:
+            others.append(f"{row.name} {_not_beating(gain)}")
+    claims = [
+        f"{', '.join(names)} {'beats' if len(names) == 1 else 'beat'} `{BASELINE}` {rest}."
+        for rest, names in beating.items()
+    ]
+    return claims + others
 
 
-def _sentence(table: Table, row: Row) -> str | None:
-    gain = table.gain(row)
+def basis(gap: Comparison) -> str:
+    """What a claim about these two rests on: sets where they were drawn more than once, otherwise runs."""
+    if gap.over_sets is not None:
+        return f"outside the 95 % interval over {gap.over_sets.n} distillation seeds"
+    if len(gap.by_set) == 2:
+        return "with both sets, outside the 95 % interval over runs"
+    if gap.of_sets_only:
+        return "outside the 95 % interval over runs of one set: it speaks of the sets, not of the methods"
+    return "outside the 95 % interval over runs"
+
+
+def _not_beating(gain: Comparison | None) -> str:
+    """The end of a sentence that says what is missing to a claim."""
     if gain is None:
-        return f"{row.name} shares no run with `{BASELINE}` here, so the two cannot be compared."
-    if gain.beats:
-        return None
-    if gain.p is None:
+        return f"shares no run with `{BASELINE}` on the networks that count, so the two cannot be compared."
+    each = f" ({each_set(gain.by_set.values(), sign=True)} by set)" if len(gain.by_set) > 1 else ""
+    if len(gain.by_set) == 2 and not gain.agree:
+        return f"does not beat `{BASELINE}` with both sets: {each_set(gain.by_set.values(), sign=True)} points."
+    found, unit = gain.over_runs, "paired runs"
+    if gain.over_sets is not None and gain.p == gain.over_sets.p:  # the larger of two p values decides
+        found, unit = gain.over_sets, "distillation seeds"
+    if found.p is None:
         return (
-            f"{row.name} does not beat `{BASELINE}` outside an interval: they share one run only "
-            f"({points(gain.mean, sign=True)} points), which has no interval."
+            f"does not beat `{BASELINE}` outside an interval: they share one run only "
+            f"({points(found.mean, sign=True)} points), which has no interval."
         )
-    if gain.half is None:
+    if found.half is None:
         return (
-            f"{row.name} does not beat `{BASELINE}`: all {gain.n} paired differences are "
-            f"{points(gain.mean, sign=True)} points, for which the exact sign-flip test gives p = {gain.p:.2g}."
+            f"does not beat `{BASELINE}`: all {found.n} differences over {unit} are {points(found.mean, sign=True)} "
+            f"points, for which the exact sign-flip test gives p = {found.p:.2g}."
         )
     return (
-        f"{row.name} does not beat `{BASELINE}` outside the 95 % interval: "
-        f"{points(gain.mean, gain.half, sign=True)} points over {gain.n} paired runs."
+        f"does not beat `{BASELINE}` outside the 95 % interval over {found.n} {unit}: "
+        f"{points(found.mean, found.half, sign=True)} points{each}."
     )
-
-
-def _caveat(table: Table, rows: list[Row]) -> str:
-    assert table.baseline is not None
-    single = [row for row in rows if len(set(row.seeds) & set(table.baseline.seeds)) < 2]
-    if not single:
-        return ""
-    if len(single) == len(rows):
-        return " This is one distillation seed: it speaks of the sets, not of the methods."
-    return f" For {', '.join(row.name for row in single)} this is one distillation seed: it speaks of that set."

@@ -18,13 +18,12 @@ from condense import files
 from condense.errors import BadInput
 from condense.evaluate import statistics
 from condense.evaluate.records import Cell
-from condense.evaluate.statistics import Difference, Summary
+from condense.evaluate.statistics import Comparison, Run, Summary
 from condense.evaluate.transfer.records import TransferRecord
 from condense.identity import digest
 
 BASELINES = ("random_teacher", "kmeans_teacher")  # rows that a method is compared with come before the methods
 REFERENCES = {"scratch": "From scratch", "self-supervised": "Full set, self-supervised"}
-Run = tuple[int | None, int]  # distillation seed, None for a reference; evaluation seed
 Column = tuple[str, str]  # network, use@share
 
 
@@ -32,7 +31,7 @@ Column = tuple[str, str]  # network, use@share
 class Score:
     """What one start reached in one column: finished runs, and why others are missing."""
 
-    runs: Mapping[Run, float]  # fractions
+    runs: Mapping[Run, float]  # fractions; the distillation seed is None for a reference
     reason: str | None = None  # of a score that is not complete
 
     @cached_property
@@ -52,15 +51,12 @@ class Row:
     seeds: tuple[int, ...]  # of distillation; empty for a reference
     scores: Mapping[Column, Score]
 
-    def difference(self, other: Row, column: Column) -> Difference | None:
-        """Paired by run, this minus the other; None when one has no number or they share no run."""
+    def difference(self, other: Row, column: Column) -> Comparison | None:
+        """How this start stands to the other; None when one has no number or they share no run."""
         mine, theirs = self.scores.get(column), other.scores.get(column)
         if mine is None or theirs is None or mine.summary is None or theirs.summary is None:
             return None
-        runs = theirs.runs
-        if other.is_reference and not self.is_reference:
-            runs = {run: runs[None, run[1]] for run in mine.runs if (None, run[1]) in runs}
-        return statistics.paired(mine.runs, runs)
+        return statistics.compare(mine.runs, theirs.runs)
 
 
 @dataclass(frozen=True)

@@ -180,8 +180,9 @@ def test_ior_and_hlr_come_from_random_and_full(record: Make) -> None:
     assert table.recovery(dm) == pytest.approx(0.81 - 0.515)
     shown = grid.robustness(table)
     assert shown is not None
-    assert [cell.text for cell in shown.rows[0][2:5]] == [
+    assert [cell.text for cell in shown.rows[0][2:6]] == [
         "+21.0 ± 12.7 (2)",
+        "–",  # one set only
         "29.5",
         "0.2512",
     ]  # alpha = (0.21 - 0.295) / 2
@@ -199,7 +200,7 @@ def test_hlr_needs_hard_labels_and_ars_needs_the_protocol_without_augmentation(r
     )
     shown = grid.robustness(only(made), plain)
     assert shown is not None
-    assert [cell.text for cell in shown.rows[0][3:]] == ["–", "–", "0.3618"]  # beta = (0.195 + 0.2) / 2
+    assert [cell.text for cell in shown.rows[0][4:]] == ["–", "–", "0.3618"]  # beta = (0.195 + 0.2) / 2
 
 
 def test_words_name_each_synthesising_method_that_does_not_beat_random(record: Make) -> None:
@@ -216,9 +217,8 @@ def test_words_name_each_synthesising_method_that_does_not_beat_random(record: M
     assert all("shares no run" in sentence for sentence in words.against_random(table))
     rest = only([one for row in table.rows if row.method != "mtt" for one in row.records])
     assert words.against_random(rest) == [
-        "DM beats `random` outside the 95 % interval. This is one distillation seed: it speaks of the sets, not of the "
-        "methods.",
-        "DC does not beat `random` outside the 95 % interval: +0.3 ± 2.9 points over 3 paired runs.",
+        "DM beats `random` outside the 95 % interval over runs of one set: it speaks of the sets, not of the methods.",
+        "DC does not beat `random` outside the 95 % interval over 3 paired runs: +0.3 ± 2.9 points.",
     ]
 
 
@@ -233,13 +233,62 @@ def test_words_admit_when_there_is_nothing_to_compare_with(record: Make) -> None
     same = only(
         [record("random", cells={"mlp": [0.3, 0.4]}), record("dm", kind="synthetic", cells={"mlp": [0.5, 0.6]})]
     )
-    assert "all 2 paired differences are +20.0 points" in words.against_random(same)[0]
+    assert "all 2 differences over paired runs are +20.0 points" in words.against_random(same)[0]
 
 
-def test_two_distillation_seeds_make_it_a_claim_about_the_method(record: Make) -> None:
-    made = [
-        record(name, kind=kind, seed=seed, cells={"mlp": [base, base + base * 0.02 * (seed + 1)]})
-        for name, kind, base in (("random", "selection", 0.3), ("dm", "synthetic", 0.5))
-        for seed in (0, 1)
+def nested(record: Make, method: str, kind: str, *sets: list[float]) -> list[Record]:
+    """Records of one method: the accuracies of each distillation seed on one network."""
+    return [record(method, kind=kind, seed=seed, cells={"mlp": found}) for seed, found in enumerate(sets)]
+
+
+def test_two_sets_claim_something_of_the_method_only_when_both_are_above(record: Make) -> None:
+    random = nested(record, "random", "selection", [0.30, 0.31, 0.32], [0.30, 0.31, 0.32])
+    above = nested(record, "dm", "synthetic", [0.50, 0.52, 0.51], [0.40, 0.42, 0.41])
+    apart = nested(record, "dc", "synthetic", [0.50, 0.52, 0.51], [0.30, 0.29, 0.30])
+    table = only([*random, *above, *apart])
+    assert words.against_random(table) == [
+        "DM beats `random` with both sets, outside the 95 % interval over runs.",
+        "DC does not beat `random` with both sets: +20.0 / -1.3 points.",
     ]
-    assert words.against_random(only(made)) == ["DM beats `random` outside the 95 % interval."]
+    assert dict(zip((row.method for row in table.rows), table.ranks, strict=True))["dm"] == 1
+    assert _column(grid.accuracy(table, []), "mean of each set") == [
+        ("51.0 / 41.0", []), ("51.0 / 29.7", []), ("31.0 / 31.0", []),
+    ]  # fmt: skip
+    against = grid.robustness(table)
+    assert against is not None
+    assert _column(against, "IOR of each set") == [("+20.0 / +10.0", []), ("+20.0 / -1.3", [])]
+
+
+def test_three_sets_are_three_values_however_often_each_is_evaluated(record: Make) -> None:
+    random = nested(record, "random", "selection", *[[0.30] * 5] * 3)
+    # Gains of 0.01, 0.05 and 0.03: t = 0.03 / (0.02 / sqrt(3)) = 2.6, the 97.5 % quantile with 2 d.f. is 4.30.
+    uncertain = nested(record, "dm", "synthetic", [0.31] * 5, [0.35] * 5, [0.33] * 5)
+    certain = nested(record, "dc", "synthetic", [0.41] * 5, [0.43] * 5, [0.42] * 5)
+    assert words.against_random(only([*random, *uncertain, *certain])) == [
+        "DC beats `random` outside the 95 % interval over 3 distillation seeds.",
+        "DM does not beat `random` outside the 95 % interval over 3 distillation seeds: +3.0 ± 5.0 points "
+        "(+1.0 / +5.0 / +3.0 by set).",
+    ]
+
+
+def test_the_one_set_of_a_method_that_draws_nothing_stands_beside_each_set(record: Make) -> None:
+    random = nested(record, "random", "selection", [0.30, 0.31], [0.32, 0.33])
+    herding = record("herding", seeded=False, cells={"mlp": [0.40, 0.42]})
+    again = record("herding", seed=1, seeded=False, cells={"mlp": [0.40, 0.42]})
+    table = only([*random, herding, again])
+    row = next(row for row in table.rows if row.method == "herding")
+    assert row.scores["mlp"].runs == {(None, 0): 0.40, (None, 1): 0.42}  # the second record holds the same set
+    assert row.by_set(table.panel) == pytest.approx((0.41,))
+    gain = table.gain(row)
+    assert gain is not None
+    assert gain.by_set == pytest.approx({0: 0.105, 1: 0.085})
+    assert gain.over_runs.n == 4
+
+
+def test_a_run_is_one_value_over_all_networks_that_count(record: Make) -> None:
+    random = record("random", cells={"mlp": [0.3, 0.3], "vit": [0.1, 0.1]})
+    table = only([random, record("dm", kind="synthetic", cells={"mlp": [0.5, 0.6], "vit": [0.2, 0.1]})])
+    gain = table.gain(table.rows[0])
+    assert gain is not None
+    assert (gain.over_runs.n, gain.mean) == (2, pytest.approx(0.15))
+    assert gain.over_runs.std == pytest.approx(0.0)

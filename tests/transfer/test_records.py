@@ -145,10 +145,11 @@ def test_differences_are_paired_by_distillation_and_evaluation_seed() -> None:
     scratch, random, krr = table.rows
     gap = krr.difference(random, ("mlp", "probe@1"))
     assert gap is not None
-    assert (gap.n, gap.mean) == (4, pytest.approx((0.05 + 0.06 + 0.06 + 0.05) / 4))
+    assert (gap.over_runs.n, gap.mean) == (4, pytest.approx((0.05 + 0.06 + 0.06 + 0.05) / 4))
     gap = krr.difference(scratch, ("mlp", "probe@1"))
     assert gap is not None
-    assert (gap.n, gap.mean) == (4, pytest.approx((0.10 + 0.11 + 0.06 + 0.15) / 4))
+    assert (gap.over_runs.n, gap.mean) == (4, pytest.approx((0.10 + 0.11 + 0.06 + 0.15) / 4))
+    assert gap.by_set == pytest.approx({0: 0.105, 1: 0.105})
     assert krr.difference(scratch, ("mlp", "fine-tune@1")) is None
 
 
@@ -172,15 +173,15 @@ def test_a_failed_seed_shows_instead_of_the_mean_of_the_others() -> None:
 
 def test_claims_say_where_a_method_beats_random_images_and_where_it_loses() -> None:
     (claim,) = transfers.section(one_table(*KRR, *RANDOM)).claims
-    assert (
-        claim
-        == "KRR_ST against RANDOM_TEACHER: ahead outside the interval in 1 of 1 columns (probe, 100 %), behind in 0."
+    assert claim == (
+        "KRR_ST against RANDOM_TEACHER: ahead in 1 of 1 columns (probe, 100 %), behind in 0; with both sets, "
+        "outside the 95 % interval over runs."
     )
     (claim,) = transfers.section(one_table(KRR[0])).claims
     assert "the mandatory baseline" in claim
     worse = made("krr_st", {"probe@1": [0.40, 0.51]})
     (claim,) = transfers.section(one_table(worse, *RANDOM)).claims
-    assert "behind in 1 (probe, 100 %). This is one distillation seed" in claim
+    assert "behind in 1 (probe, 100 %); outside the 95 % interval over runs of one set: it speaks of the sets" in claim
 
 
 def test_every_run_stands_in_the_csv() -> None:
