@@ -29,6 +29,7 @@ from condense.augment import Augmentation, NoAugmentation
 from condense.budget import Budget
 from condense.data import Split
 from condense.distilled import DistilledSet, HardLabels
+from condense.errors import BadInput
 from condense.experts import ExpertRecipe, Experts, experts
 from condense.matching import random_indices, siamese
 from condense.method import Cost, Count, Method, Preset
@@ -91,10 +92,19 @@ class Config:
     expert_batch: Count = 256  # real images in a step of an expert
     clipping_epochs: int = 10  # epochs in which the weight of the experts' loss rises from 1/2 to 1; 0: always 1
     gradient_penalty: float = 2.0  # lambda, pulls the experts' input gradient at every pixel to length 1; 0: none
-    engine: str = "adjoint"  # of the unrolled gradient: adjoint | higher | unroll
+    engine: Literal["adjoint", "higher", "unroll"] = "adjoint"  # of the unrolled gradient: adjoint | higher | unroll
     bfloat16: bool = False  # convolutions and products of students in bfloat16
     network: str = "convnet"  # of experts and students; its depth follows the image size
     preprocessing: str = "zca"  # pixel space of experts, matching and training: normalise | zca | identity
+
+    def __post_init__(self) -> None:
+        if self.intermediate and self.student_steps < self.expert_epochs:
+            raise BadInput(
+                f"a match after each of {self.expert_epochs} epochs needs as many steps of the student, got "
+                f"{self.student_steps}; raise student_steps, or set intermediate=0"
+            )
+        if not 0 <= self.inner_momentum < 1:
+            raise BadInput(f"inner_momentum must lie in [0, 1), got {self.inner_momentum:g}")
 
 
 def _published(cell: str, **fields: Any) -> Preset:

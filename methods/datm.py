@@ -48,7 +48,7 @@ from condense.trajectories import (
     matching_cost,
     student_of,
 )
-from condense.unroll import Segment
+from condense.unroll import EngineName, Segment
 
 ABOUT = Method(
     title="DATM",
@@ -97,7 +97,7 @@ class Config:
     expert_batch: Count = 256  # real images in a step of an expert
     rho: float = 0.01  # radius of the experts' sharpness-aware step; 0: plain SGD, as MTT
     alpha: float = 0.3  # weight of GSAM's orthogonal part; 0: ASAM
-    engine: str = "adjoint"  # of the unrolled gradient: adjoint | higher | tesla (approximate) | unroll
+    engine: EngineName = "adjoint"  # of the unrolled gradient: adjoint | higher | tesla (approximate) | unroll
     bfloat16: bool = False  # convolutions and products of students in bfloat16
     network: str = "convnet"  # of experts and students; its depth follows the image size
     preprocessing: str = "zca"  # pixel space of experts, matching and training: normalise | zca | identity

@@ -33,12 +33,13 @@ from condense.augment import Augmentation, NoAugmentation
 from condense.budget import Budget
 from condense.data import Split
 from condense.distilled import DistilledSet, HardLabels
+from condense.errors import BadInput
 from condense.experts import ExpertRecipe, experts
 from condense.matching import Initial, initial_images, siamese
 from condense.method import Cost, Count, Method, Preset
 from condense.run import Run
 from condense.trajectories import Descent, Window, expert_in_turn, flat_recipe, matching_cost, student_of
-from condense.unroll import Segment
+from condense.unroll import EngineName, Segment
 
 ABOUT = Method(
     title="FTD",
@@ -80,10 +81,14 @@ class Config:
     expert_batch: Count = 256  # real images in a step of an expert
     rho: float = 0.01  # radius of the experts' sharpness-aware step; 0: plain SGD, as MTT
     alpha: float = 0.3  # weight of GSAM's orthogonal part; 0: ASAM
-    engine: str = "adjoint"  # of the unrolled gradient: adjoint | higher | tesla (approximate) | unroll
+    engine: EngineName = "adjoint"  # of the unrolled gradient: adjoint | higher | tesla (approximate) | unroll
     bfloat16: bool = False  # convolutions and products of students in bfloat16
     network: str = "convnet"  # of experts and students; its depth follows the image size
     preprocessing: str = "zca"  # pixel space of experts, matching and training: normalise | zca | identity
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.ema_decay < 1:
+            raise BadInput(f"ema_decay must lie in [0, 1), got {self.ema_decay:g}; 0 keeps the last images")
 
 
 def _published(cell: str, source: str = "Table 7", **fields: Any) -> Preset:

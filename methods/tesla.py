@@ -32,7 +32,7 @@ from condense.matching import Initial, initial_images, siamese
 from condense.method import Cost, Count, Method, Preset
 from condense.run import Run
 from condense.trajectories import Descent, Window, expert_in_turn, logits_of, matching_cost, student_of
-from condense.unroll import Segment
+from condense.unroll import EngineName, Segment
 
 ABOUT = Method(
     title="TESLA",
@@ -61,7 +61,7 @@ class Config:
     experts: Count = 50  # trajectories, shared between methods that train them alike
     expert_lr: float = 0.01  # step size of the experts' plain SGD
     expert_batch: Count = 256  # real images in a step of an expert
-    engine: str = "tesla"  # of the unrolled gradient: tesla (approximate) | adjoint | higher | unroll
+    engine: EngineName = "tesla"  # of the unrolled gradient: tesla (approximate) | adjoint | higher | unroll
     bfloat16: bool = False  # convolutions and products of students in bfloat16
     network: str = "convnet"  # of experts and students; its depth follows the image size
     preprocessing: str = "normalise"  # pixel space of experts, matching and training: normalise | zca | identity

@@ -20,6 +20,12 @@ PATIENCE = 100  # rejected steps in a row after which no recovery is to be expec
 LARGEST_CHANGE = 2.0  # of the step size in one update, either way; ordinary ones change it by parts of a per cent
 
 
+def require_positive(step_size: float) -> None:
+    """Raises BadInput for a step size that could not be kept positive."""
+    if not step_size > 0:
+        raise BadInput(f"step_size must be positive to be learned, got {step_size:g}")
+
+
 class Descent:
     """SGD with momentum on images (M, C, H, W), the student's step size () and, where they are learned, label logits.
 
@@ -48,8 +54,7 @@ class Descent:
         lr_labels: float = 0.0,
         momentum_labels: float = 0.0,
     ):
-        if not step_size > 0:
-            raise BadInput(f"step_size must be positive to be learned, got {step_size.item():g}")
+        require_positive(step_size.item())
         self.step_size = step_size.requires_grad_()
         self.threshold = threshold
         groups: list[dict[str, Any]] = [

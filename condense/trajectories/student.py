@@ -16,6 +16,7 @@ from condense.errors import BadInput
 from condense.flat import FlatNetwork
 from condense.mirror import Expansion, expansion, mirrored
 from condense.run import Run
+from condense.trajectories.descent import require_positive
 from condense.trajectories.sampling import halved, minibatches
 from condense.unroll import Engine, InnerLoop, Segment, choose, outer_loss
 
@@ -34,6 +35,9 @@ class Settings(Protocol):
 
     @property
     def batch(self) -> int | None: ...  # b; None: all images
+
+    @property
+    def step_size(self) -> float: ...  # of its steps, before any is learned
 
     @property
     def network(self) -> str: ...
@@ -120,9 +124,10 @@ def student_of(
     mirror: whether mirror images join every batch.
 
     Raises:
-        BadInput: for a network with state of its own, an unknown engine, a batch without an image, or mirror images
-            of data whose classes they change.
+        BadInput: for a network with state of its own, an unknown engine, a step size that is not positive, a batch
+            without an image, or mirror images of data whose classes they change.
     """
+    require_positive(config.step_size)
     network = FlatNetwork(networks.build(config.network, train.shape, train.n_classes).to(run.device))
     count = sum(budget.counts(train.class_counts(), train.classes))
     prepared = 2 * halved(config.batch, count) if mirror else min(config.batch or count, count)

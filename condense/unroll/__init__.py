@@ -11,7 +11,18 @@ https://arxiv.org/abs/2203.11932.
 from __future__ import annotations
 
 from condense.unroll.choice import choose
-from condense.unroll.engines import ENGINES, Engine, outer_loss
+from condense.unroll.engines import ENGINES, Engine, EngineName, outer_loss
 from condense.unroll.inner import InnerLoop, Match, Outer, Prepare, Segment
 
-__all__ = ["ENGINES", "Engine", "InnerLoop", "Match", "Outer", "Prepare", "Segment", "choose", "outer_loss"]
+__all__ = [
+    "ENGINES",
+    "Engine",
+    "EngineName",
+    "InnerLoop",
+    "Match",
+    "Outer",
+    "Prepare",
+    "Segment",
+    "choose",
+    "outer_loss",
+]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor
 
@@ -13,7 +14,8 @@ from condense.unroll.compiled import compiled_step
 from condense.unroll.inner import InnerLoop, Outer, Segment, check
 from condense.unroll.steps import DoubleBackward, Step
 
-ENGINES = ("adjoint", "unroll", "higher", "tesla")
+EngineName = Literal["adjoint", "unroll", "higher", "tesla"]
+ENGINES: tuple[EngineName, ...] = ("adjoint", "unroll", "higher", "tesla")
 WITH_STEPS = ("adjoint", "tesla")  # those made of single inner steps, which can be compiled or keep graphs
 
 
