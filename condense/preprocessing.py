@@ -1,8 +1,9 @@
 """What is done to pixels before a network sees them, as a specification with a digest and an exact inverse.
 
 Three kinds: identity, normalise ((x - mean) / std per channel), and ZCA whitening (`condense.zca`) fitted on the
-training split, x -> (x - mu) W with x in [0, 1] and flattened to D = C*H*W. ZCA comes in two conventions: fitted on
-pixels in [0, 1] (trajectory matching), or on normalised ones (DataDAM), where the same epsilon whitens more directions.
+training split, x -> (x - mu) W with x in [0, 1] and flattened to D = C*H*W. ZCA comes in three conventions: fitted on
+pixels in [0, 1] (trajectory matching); on normalised ones (DataDAM), where the same epsilon whitens more directions;
+and on normalised ones with a ridge of epsilon times their mean variance (FRePo), which no change of scale moves.
 """
 
 from __future__ import annotations
@@ -24,8 +25,7 @@ from condense.errors import BadInput, DamagedFile
 from condense.identity import digest as digest_of
 
 Kind = Literal["identity", "normalise", "zca"]
-_KINDS = "identity, normalise, zca or zca-normalised"
-_MATRICES = ("mean", "unwhiten", "whiten")
+_KINDS = "identity, normalise, zca, zca-normalised or zca-relative"
 _LARGEST = 16_384  # D of ZCA, 2 GiB a matrix: 64x64 colour images have 12,288
 _NO_MATRICES = (
     "the ZCA matrices of this set are neither bundled nor in the cache; give the data set that it was distilled from, "
@@ -45,6 +45,7 @@ class Preprocessing:
     mean: tuple[float, ...] = ()  # normalise: per channel, units of [0, 1]
     std: tuple[float, ...] = ()  # normalise; zca: what pixels are divided by before they are whitened, or nothing
     epsilon: float = 0.0  # zca
+    relative: bool = False  # zca: whether epsilon is in units of the mean variance, that is times tr(S) / D
     shape: tuple[int, ...] = ()  # zca: (C, H, W)
     fingerprint: str = ""  # zca: of the training split
     matrices: Mapping[str, Tensor] = field(default_factory=dict, repr=False)  # zca: mean (D,), whiten, unwhiten (D, D)
@@ -55,7 +56,8 @@ class Preprocessing:
             return {"kind": self.kind, "mean": list(self.mean), "std": list(self.std)}
         if self.kind == "zca":
             fitted = {"epsilon": self.epsilon, "shape": list(self.shape), "fingerprint": self.fingerprint}
-            return {"kind": self.kind, **fitted} | ({"std": list(self.std)} if self.std else {})
+            optional = ({"std": list(self.std)} if self.std else {}) | ({"relative": True} if self.relative else {})
+            return {"kind": self.kind, **fitted, **optional}
         return {"kind": self.kind}
 
     @cached_property
@@ -161,7 +163,8 @@ def fit(
     """The preprocessing of a kind for a training split; ZCA matrices are kept in the cache.
 
     Args:
-        kind: identity, normalise, zca, or zca-normalised (each channel is divided by its deviation first).
+        kind: identity, normalise, zca, zca-normalised (each channel is divided by its deviation first), or zca-relative
+            (the same, and epsilon is in units of the mean variance of what is whitened).
 
     Raises:
         BadInput: for an unknown kind, an epsilon that is not positive, or a ZCA of fewer than two images.
@@ -170,10 +173,26 @@ def fit(
         return identity()
     if kind == "normalise":
         return normalise(train.mean, train.std)
-    if kind not in ("zca", "zca-normalised"):
+    if kind not in ("zca", "zca-normalised", "zca-relative"):
         raise BadInput(f"unknown preprocessing {kind!r}; use {_KINDS}")
-    if not epsilon > 0:
-        raise BadInput(f"epsilon of ZCA must be positive, got {epsilon}; the papers use 0.1")
+    return _whitening(
+        Preprocessing(
+            "zca",
+            std=() if kind == "zca" else tuple(map(float, train.std)),
+            epsilon=float(epsilon),
+            relative=kind == "zca-relative",
+            shape=train.shape,
+            fingerprint=train.fingerprint,
+        ),
+        train,
+        cache_dir,
+    )
+
+
+def _whitening(wanted: Preprocessing, train: Split, cache_dir: str | os.PathLike[str] | None) -> Preprocessing:
+    """A specified ZCA with its matrices, from the cache or fitted now."""
+    if not wanted.epsilon > 0:
+        raise BadInput(f"epsilon of ZCA must be positive, got {wanted.epsilon}; the papers use 0.1")
     if len(train) < 2:
         raise BadInput("ZCA needs at least two training images for a covariance, got one")
     if math.prod(train.shape) > _LARGEST:
@@ -181,15 +200,13 @@ def fit(
             f"ZCA of images {train.shape} needs two matrices of {math.prod(train.shape)} squared numbers; "
             "use normalise, or a smaller size as in @64"
         )
-    std = tuple(map(float, train.std)) if kind == "zca-normalised" else ()
-    wanted = Preprocessing("zca", std=std, epsilon=float(epsilon), shape=train.shape, fingerprint=train.fingerprint)
     path = _path(wanted, cache_dir)
     with files.lock(path):
         matrices = _cached(wanted, path)
         if matrices is None:
-            channels = torch.tensor(std or (1.0,) * train.shape[0], dtype=torch.float64)
+            channels = torch.tensor(wanted.std or (1.0,) * train.shape[0], dtype=torch.float64)
             scale = channels.repeat_interleave(math.prod(train.shape[1:]))  # (D,)
-            matrices = zca.matrices(*zca.moments(train), float(epsilon), scale)
+            matrices = zca.matrices(*zca.moments(train), wanted.epsilon, scale, relative=wanted.relative)
             files.write_tensors(path, matrices)
     return replace(wanted, matrices=matrices)
 
@@ -203,7 +220,7 @@ def from_spec(spec: Mapping[str, Any], matrices: Mapping[str, Tensor] | None = N
     wanted = without_matrices(spec)
     if wanted.kind != "zca":
         return wanted
-    problem = _misfit(wanted, matrices or {})
+    problem = zca.misfit(matrices or {}, math.prod(wanted.shape))
     if problem:
         raise BadInput(f"the ZCA matrices do not fit their specification: {problem}; bundle them again")
     return replace(wanted, matrices=dict(matrices or {}))
@@ -234,8 +251,7 @@ def resolve(
             f"this set was whitened by training data {wanted.fingerprint[:8]}, and the data given are "
             f"{train.fingerprint[:8]}; give the same data set, or have the set exported with --self-contained"
         )
-    kind = "zca-normalised" if wanted.std else "zca"
-    return fit(kind, train, epsilon=wanted.epsilon, cache_dir=cache_dir)
+    return _whitening(wanted, train, cache_dir)
 
 
 def without_matrices(spec: Mapping[str, Any]) -> Preprocessing:
@@ -251,10 +267,13 @@ def without_matrices(spec: Mapping[str, Any]) -> Preprocessing:
         if kind == "normalise":
             return normalise(tuple(spec["mean"]), tuple(spec["std"]))
         if kind == "zca":
-            shape = tuple(int(size) for size in spec["shape"])
-            std = tuple(float(value) for value in spec.get("std", ()))
             return Preprocessing(
-                "zca", std=std, epsilon=float(spec["epsilon"]), shape=shape, fingerprint=str(spec["fingerprint"])
+                "zca",
+                std=tuple(float(value) for value in spec.get("std", ())),
+                epsilon=float(spec["epsilon"]),
+                relative=bool(spec.get("relative", False)),
+                shape=tuple(int(size) for size in spec["shape"]),
+                fingerprint=str(spec["fingerprint"]),
             )
     except BadInput:
         raise
@@ -274,15 +293,4 @@ def _cached(wanted: Preprocessing, path: Path) -> dict[str, Tensor] | None:
         matrices = files.read_tensors(path)
     except DamagedFile:
         return None  # a cache: `fit` computes and writes it again
-    return None if _misfit(wanted, matrices) else matrices
-
-
-def _misfit(wanted: Preprocessing, matrices: Mapping[str, Tensor]) -> str:
-    size = math.prod(wanted.shape)
-    expected = {"mean": (size,), "unwhiten": (size, size), "whiten": (size, size)}
-    if set(matrices) != set(expected):
-        return f"expected {', '.join(_MATRICES)}, got {', '.join(sorted(matrices)) or 'none'}"
-    for name, shape in expected.items():
-        if tuple(matrices[name].shape) != shape:
-            return f"{name} should be {shape}, is {tuple(matrices[name].shape)}"
-    return ""
+    return None if zca.misfit(matrices, math.prod(wanted.shape)) else matrices

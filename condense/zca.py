@@ -2,7 +2,8 @@
 
     S = (X - mu)^T (X - mu) / (n - 1) = U diag(l) U^T,    W = U diag((l + epsilon)^(-1/2)) U^T
 
-or, where pixels are first divided by a scale s: l and U of S / (s s^T), and W = diag(1 / s) U diag(...) U^T.
+or, where pixels are first divided by a scale s: l and U of S / (s s^T), and W = diag(1 / s) U diag(...) U^T. A
+relative epsilon is multiplied by the mean of l, the mean variance.
 
 Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009, appendix A. Trajectory matching uses
 epsilon = 0.1 on pixels in [0, 1], which is large: directions with l well above 0.1 are whitened, fine detail is
@@ -12,6 +13,7 @@ multiplied by about 3.2.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -41,13 +43,30 @@ def moments(train: Split) -> tuple[Tensor, Tensor]:
     return (sums / count + 128) / 255, covariance
 
 
-def matrices(mean: Tensor, covariance: Tensor, epsilon: float, scale: Tensor) -> dict[str, Tensor]:
+def matrices(
+    mean: Tensor, covariance: Tensor, epsilon: float, scale: Tensor, *, relative: bool = False
+) -> dict[str, Tensor]:
     """{"mean": mu (D,), "whiten": W (D, D), "unwhiten": W^-1 (D, D)}, in the type of the moments; epsilon > 0.
 
     scale: what pixels are divided by before they are whitened, positive, (D,); ones for pixels in [0, 1].
+    relative: whether epsilon is in units of the mean variance after that, tr(S / (s s^T)) / D.
     """
-    values, vectors = torch.linalg.eigh(covariance / torch.outer(scale, scale))  # ascending (D,), columns of (D, D)
+    covariance = covariance / torch.outer(scale, scale)
+    values, vectors = torch.linalg.eigh(covariance)  # ascending (D,), columns of (D, D)
+    if relative:
+        epsilon *= float(covariance.diagonal().mean())
     # Rounding may leave a singular covariance slightly below zero.
     root = (values.clamp_min(0) + epsilon).sqrt()
     whiten, unwhiten = (vectors / root) @ vectors.T, (vectors * root) @ vectors.T
     return {"mean": mean, "whiten": whiten / scale[:, None], "unwhiten": unwhiten * scale}
+
+
+def misfit(found: Mapping[str, Tensor], size: int) -> str:
+    """Why tensors are not the matrices of a whitening of `size` numbers; empty when they are."""
+    expected = {"mean": (size,), "unwhiten": (size, size), "whiten": (size, size)}
+    if set(found) != set(expected):
+        return f"expected {', '.join(expected)}, got {', '.join(sorted(found)) or 'none'}"
+    for name, shape in expected.items():
+        if tuple(found[name].shape) != shape:
+            return f"{name} should be {shape}, is {tuple(found[name].shape)}"
+    return ""

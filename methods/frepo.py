@@ -9,7 +9,8 @@ error compares them as they are, as in the paper; a protocol on hard labels take
 Departures from the paper:
     - mirror images are off unless a preset or `mirror` asks for them, as some data do not allow them (authors' script:
       on for CIFAR-10, and at IPC 1 for CIFAR-100 and Tiny-ImageNet).
-    - networks are drawn as PyTorch draws them (authors' code: JAX's defaults), with PyTorch's momentum of batch norm.
+    - networks are drawn as PyTorch draws them, weights and biases uniform with variance 1 / (3 fan-in) (authors' code:
+      weights normal with variance 1 / fan-in, biases zero).
     - sets are judged in the tracks of this project: with norm, cross-entropy and no average of the weights
       (paper: no norm, squared error, an exponential average of weights at 0.995).
     - the Gram matrix is summed in float32, factor and solves are float64 (authors' code: float32).
@@ -22,6 +23,7 @@ from functools import partial
 from typing import Literal
 
 import torch
+from torch import nn
 
 from condense import kernels, networks, preprocessing
 from condense.budget import Budget
@@ -58,12 +60,17 @@ class Config:
     mirror: bool = False  # regress on the images and their mirror images; refused where a flip changes the class
     pool: Count = 10  # networks that are trained online
     online_updates: int = 100  # most updates of a network before a fresh one takes its place; 0: random networks
-    online_batch: int = 500  # synthetic images of an online update
+    online_batch: int = 1000  # synthetic images of an online update
     online_lr: float = 3e-4  # Adam's, in online updates
+    statistics: float = 0.9  # part of a network's batch-norm statistics that each online update replaces
     initial: Initial = "real"  # start from real images or from noise
     network: str = "convnet:growth=2,norm=batch,norm_at=input"  # f_omega; widths 128, 256, 512 at 32 pixels
-    preprocessing: str = "zca"  # pixel space of learning and training: normalise | zca | identity
-    precision: Literal["float32", "bfloat16"] = "float32"  # of convolutions; Gram matrices are float32 or wider always
+    preprocessing: str = (
+        "zca-relative"  # pixel space: zca-relative (as the authors) | zca (as MTT) | normalise | identity
+    )
+    precision: Literal["float32", "bfloat16"] = (
+        "float32"  # of the regression's convolutions; online updates are float32
+    )
     gram: Literal["float32", "float64"] = "float32"  # float64 for many images, where float32 may be indefinite
     chunk: Count = 256  # images in a forward pass without gradient, or with it when low_memory
     low_memory: bool = False  # compute the maps of the synthetic images again in the backward pass, by chunks
@@ -72,6 +79,9 @@ class Config:
 PRESETS = {
     "published-cifar10": Preset(Config(mirror=True), "authors' script: CIFAR-10; CIFAR-100 and Tiny-ImageNet at IPC 1"),
     "published-large-ipc": Preset(Config(), "authors' script: CIFAR-100 and Tiny-ImageNet above IPC 1"),
+    "cifar100-ipc50": Preset(
+        Config(gram="float64"), "authors' script in float64: CIFAR-100 at IPC 50, where float32 was seen to end in NaN"
+    ),
     "published-grey": Preset(
         Config(preprocessing="normalise"), "authors' script: MNIST and Fashion-MNIST, without ZCA"
     ),
@@ -132,6 +142,8 @@ def _pool(train: Split, config: Config, run: Run) -> Pool:
         run.place(networks.build(config.network, train.shape, train.n_classes, run.rng("network", index)))
         for index in range(config.pool)
     ]
+    for norm in (layer for member in members for layer in member.modules() if isinstance(layer, nn.BatchNorm2d)):
+        norm.momentum = config.statistics
     # Weights are fresh; only the counters are spread, so that the first replacements do not fall together.
     ages = [index * config.online_updates // config.pool for index in range(config.pool)]
     # The code replaces a network whose counter exceeds the limit: one update more than its name says.

@@ -14,6 +14,8 @@ Departures from the paper:
     - the default kernel is "random-features" (paper: the exact kernel of a pooled convolutional network, which takes
       (H W)² numbers for each pair of images and was computed on many machines).
     - random networks are drawn as PyTorch draws them and have no norm.
+    - images are normalised by channel, then whitened with a ridge of 0.1 of their mean variance (authors' code: each
+      image is centred and divided by its norm before that).
     - rates, batches and numbers of steps are this project's; the authors' settings were not read.
 """
 
@@ -61,8 +63,9 @@ class Config:
     network: str = "convnet:norm=none"  # their kind; random-features only
     layers: Literal["dense", "conv"] = "dense"  # of the infinite network; ntk and nngp only
     depth: int = 3  # its hidden layers; ntk and nngp only
+    gram: Literal["float32", "float64"] = "float32"  # of random-features; float64 for many images
     initial: Initial = "real"  # start from real images or from noise
-    preprocessing: str = "zca"  # pixel space of learning and training: normalise | zca | identity
+    preprocessing: str = "zca-relative"  # pixel space: zca-relative | zca (as MTT) | normalise | identity
     chunk: Count = 256  # real images whose features or kernel rows are computed together
 
 
@@ -158,7 +161,7 @@ def _finite(train: Split, config: Config, ridge: Ridge, run: Run) -> Regressor:
         # A common factor of all features scales kernel and ridge alike: 1 / sqrt(R D) is left out.
         support = torch.cat([features(images) for features in each], dim=1)  # (m, R*D)
         known = torch.cat([kernels.frozen_features(features, queries, config.chunk) for features in each], dim=1)
-        return known @ kernels.ridge_weights(support, targets, ridge)
+        return known @ kernels.ridge_weights(support.to(getattr(torch, config.gram)), targets, ridge).to(known.dtype)
 
     return regress
 

@@ -39,7 +39,7 @@ class Config:
     teacher_epochs: int = 200  # of its training
     teacher_projector: int = 2048  # width of its projector while it is trained
     teacher_precision: str = "float32"  # of its convolutions: float32 | bfloat16
-    preprocessing: str = "normalise"  # pixel space of training on the set: normalise | zca | identity
+    preprocessing: str = "normalise"  # pixel space of training on the set: normalise | zca | zca-relative | identity
 
 
 PRESETS = {

@@ -87,8 +87,9 @@ class Config:
     teacher_epochs: int = 200  # of its training
     teacher_projector: int = 2048  # width of its projector while it is trained
     teacher_precision: str = "float32"  # of its convolutions: float32 | bfloat16
-    preprocessing: str = "normalise"  # pixel space of learning and training: normalise | zca | identity
-    precision: Literal["float32", "bfloat16"] = "float32"  # of f_omega's convolutions; Gram matrices are float32
+    preprocessing: str = "normalise"  # pixel space of learning and training: normalise | zca | zca-relative | identity
+    precision: Literal["float32", "bfloat16"] = "float32"  # of f_omega's convolutions in the regression only
+    gram: Literal["float32", "float64"] = "float32"  # float64 for many images, where float32 may be indefinite
     chunk: Count = 256  # images in a forward pass without gradient, or with it when low_memory
     low_memory: bool = False  # compute the maps of the synthetic images again in the backward pass, by chunks
 
@@ -153,7 +154,7 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
         support = kernels.support_features(features, images, config.chunk if config.low_memory else None)
         if config.bias:  # Phi = [f_omega, 1]
             queries, support = _with_ones(queries), _with_ones(support)
-        weights = kernels.ridge_weights(support, targets, ridge)
+        weights = kernels.ridge_weights(support.to(getattr(torch, config.gram)), targets, ridge).to(queries.dtype)
         loss = (queries @ weights - answers).square().mean()  # K_ts (K_ss + lambda I)^-1 Y_s against T
         optimizer.zero_grad()
         loss.backward(inputs=learned)

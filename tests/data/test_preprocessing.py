@@ -26,7 +26,7 @@ def train() -> Split:
     return random_split()
 
 
-@pytest.fixture(params=["identity", "normalise", "zca", "zca-normalised"])
+@pytest.fixture(params=["identity", "normalise", "zca", "zca-normalised", "zca-relative"])
 def fitted(request: pytest.FixtureRequest, train: Split) -> Preprocessing:
     return preprocessing.fit(request.param, train)
 
@@ -97,8 +97,27 @@ def test_zca_of_normalised_images_is_that_of_a_fit_on_them(train: Split) -> None
     torch.testing.assert_close(found.flatten(1), expected, rtol=0, atol=1e-10)
 
 
-def test_zca_of_normalised_images_is_resolved_as_such(train: Split, tmp_path: Path) -> None:
-    fitted = preprocessing.fit("zca-normalised", train)
+def test_a_relative_ridge_is_a_part_of_the_mean_variance(train: Split) -> None:
+    normal = preprocessing.fit("normalise", train)
+    images = train.take(range(len(train))).to(torch.float64) / 255
+    flat = normal.forward(images).flatten(1)
+    covariance = torch.cov(flat.T)
+    u, s, _ = torch.linalg.svd(covariance + 0.3 * covariance.trace() / len(covariance) * torch.eye(12).double())
+    expected = (flat - flat.mean(0)) @ (u / s.sqrt()) @ u.T
+    found = preprocessing.fit("zca-relative", train, epsilon=0.3).forward(images)
+    torch.testing.assert_close(found.flatten(1), expected, rtol=0, atol=1e-10)
+
+
+def test_a_relative_ridge_does_not_depend_on_the_scale_of_the_images() -> None:
+    draws = np.random.default_rng(0).integers(0, 64, (40, 2, 3, 2), dtype=np.uint8)
+    narrow, wide = (Split.from_arrays(draws * factor, [0] * 40, ("a",)) for factor in (1, 4))
+    whitened = [preprocessing.fit("zca-relative", split).forward(split.take(range(40))) for split in (narrow, wide)]
+    torch.testing.assert_close(*whitened, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["zca-normalised", "zca-relative"])
+def test_zca_of_normalised_images_is_resolved_as_such(kind: str, train: Split, tmp_path: Path) -> None:
+    fitted = preprocessing.fit(kind, train)
     again = preprocessing.resolve(fitted.spec(), train=train, cache_dir=tmp_path)  # an empty cache
     assert again.digest == fitted.digest != preprocessing.fit("zca", train).digest
     assert torch.equal(again.matrices["whiten"], fitted.matrices["whiten"])
@@ -195,7 +214,7 @@ def test_images_of_another_shape_are_refused(train: Split) -> None:
 
 
 def test_fitting_refuses_what_it_cannot_do(train: Split) -> None:
-    with pytest.raises(BadInput, match="unknown preprocessing 'whiten'; use identity, normalise, zca or"):
+    with pytest.raises(BadInput, match="unknown preprocessing 'whiten'; use identity, normalise, zca, zca-normalised or"):
         preprocessing.fit("whiten", train)
     for epsilon in (0.0, -0.1, math.nan):
         with pytest.raises(BadInput, match="epsilon of ZCA must be positive"):

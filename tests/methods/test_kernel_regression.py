@@ -96,6 +96,20 @@ def test_ways_to_compute_a_step_of_frepo_agree(changes: dict[str, Any], train: S
     assert nn.functional.cosine_similarity(moved.flatten(), expected.flatten(), 0) > 0.9
 
 
+@pytest.mark.parametrize("part", [0.9, 0.1])
+def test_an_online_update_replaces_the_stated_part_of_the_statistics(part: float, train: Split, tmp_path: Path) -> None:
+    config = dataclasses.replace(FREPO, statistics=part, online_lr=0.0)
+    seen = []
+    with Run(tmp_path, seed=5) as run:
+        pool = frepo._pool(train, config, run)
+        norm = pool.members[0].blocks[1].norm
+        norm.register_forward_pre_hook(lambda _, maps: seen.append(maps[0].detach().mean((0, 2, 3))))
+        images = torch.randn(6, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+        pool.advance(0, images, torch.zeros(6, CLASSES), run.rng("birth"))
+    torch.testing.assert_close(norm.running_mean, part * seen[0])  # it starts at zero
+    assert seen[0].abs().min() > 0
+
+
 def test_mirror_images_enlarge_the_support_and_are_refused_for_digits(train: Split, tmp_path: Path) -> None:
     config = dataclasses.replace(FREPO, mirror=True)
     with pytest.raises(BadInput, match="mirror"):
