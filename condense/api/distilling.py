@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from condense import data, distilled, files, machine, methods
+from condense.api import fingerprints
 from condense.api.place import SETS, WORK, Place, require_writable
 from condense.budget import Budget
 from condense.data import Dataset
@@ -37,8 +38,9 @@ def distill(
 ) -> Path:
     """Distils `dataset` with `method` and returns the folder of the saved set.
 
-    The same request finds its finished set again, or continues an interrupted run where it stopped. The test split
-    never reaches the method: it is given the training split, without labels when it declares that it uses none.
+    The same request finds its finished set again, or continues an interrupted run where it stopped; the code that the
+    method runs and the content of the files that it names are part of it. The test split never reaches the method: it
+    is given the training split, without labels when it declares that it uses none.
 
     Args:
         method: a name from `condense list methods`, or a path to a Python file.
@@ -74,9 +76,9 @@ def distill(
         "seed": seed,
         "budget": budget.spec(),
         "engine": request["engine"],
-        "request": digest(request),
         "volatile": {
             **result.provenance.get("volatile", {}),
+            "request": digest(request),  # finds this set again; equal content from changed code is the same set
             "peak_bytes": peak.bytes,
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "host": machine.describe(place.device),
@@ -112,11 +114,13 @@ def _empty_when_refused(work: Path) -> Iterator[None]:
 
 def is_finished(target: Path, request: str) -> bool:
     """Whether the set asked for stands in its folder already; refuses a place that holds anything else."""
-    if (target / "set.json").is_file() and distilled.load(target).provenance.get("request") == request:
+    made = distilled.load(target).provenance if (target / "set.json").is_file() else {}
+    if made.get("volatile", {}).get("request") == request:
         return True
     standing = require_writable(target, "--out")
     if standing == target and any(target.iterdir()):
-        raise BadInput(f"{target} exists and holds something else; choose another --out or remove it")
+        held = "a set that was made otherwise: by other settings, files or code" if made else "something else"
+        raise BadInput(f"{target} exists and holds {held}; choose another --out or remove it")
     return False
 
 
@@ -147,7 +151,7 @@ def _run_method(
             "seconds": seconds + run.own_seconds,
             "shared_seconds": math.fsum(shared.values()),
         }
-        facts = {"config": dataclasses.asdict(config), "stops": dict(run.stops), "volatile": volatile}
+        facts = {"config": fingerprints.by_content(config), "stops": dict(run.stops), "volatile": volatile}
     return dataclasses.replace(result, provenance={**result.provenance, **facts})
 
 
@@ -155,8 +159,8 @@ def _request(plugin: Plugin, config: Any, budget: Budget, source: Dataset, seed:
     """Everything that decides the content of the set; equal requests find each other's work."""
     return {
         "method": plugin.name,
-        "code": files.sha256(plugin.module.__file__ or ""),
-        "config": dataclasses.asdict(config),
+        "code": fingerprints.code(plugin.module, *([validator] if plugin.choose is not None else [])),
+        "config": fingerprints.by_content(config),
         "budget": budget.spec(),
         "dataset": source.fingerprint,
         "seed": seed,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from condense import distilled, files, machine, soft_labels
+from condense.api import fingerprints
 from condense.api.distilling import is_finished
 from condense.api.place import SETS, WORK, Place, origin, set_folder
 from condense.distilled import DistilledSet
@@ -51,7 +52,8 @@ def relabel(
     seed = int(old.provenance.get("seed", 0)) if seed is None else seed
     request = {
         "set": old.id,
-        "labels": recipe.spec(),
+        "code": fingerprints.code(soft_labels),
+        "labels": fingerprints.by_content(recipe.spec()),
         "seed": seed,
         "engine": machine.engine(place.device),
     }
@@ -116,10 +118,10 @@ def _provenance(
         "preset": f"{made.get('preset') or 'default'}, labels {Path(labels).stem}",
         "relabelled": {"from": old.id, "seed": request["seed"]},
         "engine": request["engine"],
-        "request": digest(request),
         "volatile": {
             **before,
             **facts["volatile"],
+            "request": digest(request),
             "seconds": before.get("seconds", 0.0) + run.own_seconds,
             "shared_seconds": before.get("shared_seconds", 0.0) + math.fsum(run.shared_seconds.values()),
             "date": datetime.now(UTC).isoformat(timespec="seconds"),

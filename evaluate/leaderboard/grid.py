@@ -134,8 +134,13 @@ def robustness(table: Table, plain: Table | None = None) -> Grid | None:
         rows.append((Cell(row.title), Cell(row.setting), ior, each, hlr, _score(lrs), _score(ars)))
     if not rows:
         return None
-    columns = (Column("method", False), Column("setting", False), Column("IOR"), Column("IOR of each set"))
-    columns += (Column("HLR"),)
+    columns = (
+        Column("method", False),
+        Column("setting", False),
+        Column("IOR"),
+        Column("IOR of each set"),
+        Column("HLR"),
+    )
     caption = (
         "IOR: gain over random images in points (higher is better), mean ± half of the 95 % interval over paired runs. "
         "HLR: points missing to the whole training set under the same hard-label protocol (lower is better). LRS and "
