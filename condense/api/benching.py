@@ -47,6 +47,7 @@ def bench(
     Args:
         methods: None is every built-in method that can work with the budget.
         preset: the configuration of every method; None is each paper's main setting.
+        protocol: as `score` takes it: a name, a name with its version, or a file.
         distill_seeds: sets of each method, with seeds 0, 1, ...; a method that draws nothing makes one, because its
             copies would count as repetitions that they are not.
         labels: what every set is labelled with before it is judged, as `relabel` takes it; None leaves its own labels.
@@ -61,7 +62,7 @@ def bench(
         architectures.canonical(network)
     if labels is not None:
         label_recipe(labels)
-    rules = protocols.load(protocol)
+    protocols.load(protocol)  # told before hours are spent on sets
     for budget, (name, seed) in itertools.product(budgets, sets):
         place.progress.say(f"{name}, {budget}, seed {seed}")
         try:
@@ -78,7 +79,7 @@ def bench(
             continue
         record = score(
             folder,
-            rules.name,
+            protocol,
             networks=networks,
             seeds=seeds,
             dataset=dataset,

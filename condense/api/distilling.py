@@ -58,7 +58,10 @@ def distill(
     plugin = methods.get(method)
     config = with_overrides(plugin.name, plugin.config(preset), overrides or {})
     source = place.dataset(dataset)
-    budget.counts(source.train.class_counts(), source.classes)
+    if plugin.about.uses_labels:
+        budget.counts(source.train.class_counts(), source.classes)
+    else:
+        budget.images(len(source.train), source.train.n_classes)
     request = _request(plugin, config, budget, source, seed, place)
     name = f"{files.safe_name(source.name)}-{plugin.name}-{budget}-s{seed}-{digest(request)[:8]}"
     target = Path(out) if out is not None else SETS / name

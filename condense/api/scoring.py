@@ -34,6 +34,7 @@ def score(
     Args:
         name: a set's folder, or its name under `runs/sets`. The judge is given what is on disk, so that the rounding
             of storage is part of the result.
+        protocol: a name, whose newest version judges, a name with its version, or a protocol file.
         networks, seeds: a part of the protocol's panel, another number of seeds; None is the protocol's own.
         dataset: where the set's data set is found, when its recorded name does not say (own data in another folder).
         command: the command line to record; None records this process's own.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from condense.api import BenchReport, benching
 from condense.budget import Budget
 from condense.cli import main, tables
 from condense.errors import BadInput, Unsuitable
-from condense.evaluate import leaderboard
+from condense.evaluate import leaderboard, protocol
 
 
 class Calls:
@@ -103,6 +104,30 @@ def test_a_bench_over_all_methods_leaves_out_what_cannot_be_and_goes_on(
     assert "condense: left out: infer, ipc-1, seed 0: one image a class is too few\n" in capsys.readouterr().err
     assert main([*words, "--methods", "infer", "random"]) == 2  # asked for by name
     assert asked[-1] == "infer"
+
+
+@pytest.mark.parametrize("named", ["quick", "quick-1", "mine.json"])
+def test_bench_judges_under_the_protocol_that_was_named(
+    monkeypatch: pytest.MonkeyPatch, in_a_folder_of_its_own: Path, named: str
+) -> None:
+    shipped = json.loads((protocol.FOLDER / "quick-1.json").read_text())
+    (in_a_folder_of_its_own / "mine.json").write_text(json.dumps(shipped | {"name": "mine"}))
+    judged = Calls(Path("record"))
+    monkeypatch.setattr(benching, "distill", Calls(Path("set")))
+    monkeypatch.setattr(benching, "score", judged)
+    monkeypatch.setattr(benching.records, "read", Calls(SimpleNamespace(cells={})))
+    assert api.bench("digits", [Budget(ipc=1)], methods=["random"], protocol=named).records == [Path("record")]
+    assert judged.positional == (Path("set"), named)
+
+
+@pytest.mark.parametrize("named", ["quick-7", "missing.json", "broken.json"])
+def test_bench_refuses_a_protocol_before_it_distils(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], in_a_folder_of_its_own: Path, named: str
+) -> None:
+    monkeypatch.setattr(benching, "distill", lambda *_, **__: pytest.fail("distilled for a protocol that is none"))
+    (in_a_folder_of_its_own / "broken.json").write_text("{")
+    assert main(["bench", "--dataset", "digits", "--ipc", "1", "--methods", "random", "--protocol", named]) == 2
+    assert named in capsys.readouterr().err
 
 
 def test_evaluate_looks_at_every_set_before_it_judges_one(

@@ -1,0 +1,36 @@
+"""What is asked of a budget depends on what the method sees."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from contract_cases import dataset, working_in
+
+from condense import api, distilled
+from condense.budget import Budget
+from condense.errors import BadInput
+
+PLUGINS = Path(__file__).parent.parent / "contract" / "plugins"
+
+
+@pytest.fixture
+def long_tailed(tmp_path: Path) -> Iterator[api.Place]:
+    """36 images, two of them of the last class."""
+    labels = torch.tensor([0] * 20 + [1] * 14 + [2] * 2)
+    with working_in(tmp_path, dataset(labels)):
+        yield api.Place(cache_dir=tmp_path / "cache")
+
+
+def test_a_small_class_does_not_stop_a_method_that_sees_no_classes(long_tailed: api.Place) -> None:
+    folder = api.distill(str(PLUGINS / "unlabelled_input.py"), "tiny", budget=Budget(ipc=5), place=long_tailed)
+    assert len(distilled.load(folder)) == 15
+    with pytest.raises(BadInput, match="class 'three' has 2 training images, 5 were asked for"):
+        api.distill("random", "tiny", budget=Budget(ipc=5), place=long_tailed)
+
+
+def test_it_cannot_have_more_images_than_there_are(long_tailed: api.Place) -> None:
+    with pytest.raises(BadInput, match="asks for 39 images, the training split has 36"):
+        api.distill(str(PLUGINS / "unlabelled_input.py"), "tiny", budget=Budget(ipc=13), place=long_tailed)
