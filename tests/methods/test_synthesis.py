@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch.nn.functional import cross_entropy
 from condense import networks
 from condense.budget import Budget
 from condense.data import Split
-from condense.matching import RealBatches, averaging, initial_images, spatial_attention
+from condense.matching import RealBatches, averaging, gradient_distance, initial_images, spatial_attention
 from condense.methods import datadam, dc, dm
 from condense.preprocessing import Preprocessing, fit
 from condense.run import Run
@@ -127,18 +128,52 @@ def test_a_step_of_dc_turns_the_gradients_of_each_class(train: Split, tmp_path: 
     torch.testing.assert_close(result, images.detach() - 0.1 * gradient, rtol=1e-3, atol=1e-4)
 
 
-def test_inner_training_of_dc_is_plain_gradient_descent(train: Split, tmp_path: Path) -> None:
-    config = dc.Config(network_epochs=2, network_batch=100, lr_network=0.05, network="convnet:width=4")
-    images = fit("normalise", train).forward(train.take(torch.arange(6)))
-    labels = train.labels[:6]
-    ours, theirs = (networks.build("convnet:width=4", train.shape, CLASSES) for _ in range(2))
-    with Run(tmp_path, seed=0) as run:
-        for rows, _ in dc.inner_batches(images, config, run, 0):
-            dc.descend(ours, images[rows], labels[rows], config.lr_network)
-    optimiser = torch.optim.SGD(theirs.parameters(), lr=0.05)
-    for _ in range(2):
-        optimiser.zero_grad()
-        cross_entropy(theirs(images), labels).backward()
-        optimiser.step()
-    for first, second in zip(ours.parameters(), theirs.parameters(), strict=True):
-        torch.testing.assert_close(first, second, rtol=1e-4, atol=1e-6)  # the batch is summed in another order
+@pytest.mark.parametrize("momentum", [0.0, 0.5])
+def test_the_network_of_dc_keeps_its_velocity_between_matches_and_loses_it_with_its_weights(
+    train: Split, tmp_path: Path, momentum: float
+) -> None:
+    config = dc.Config(
+        initialisations=2, matches=3, network_epochs=2, lr_network=0.2, momentum_network=momentum, real_batch=REAL,
+        initial="real", network="convnet:width=4", momentum=0.0,
+    )  # fmt: skip
+    result, run = _one_step(dc, config, train, tmp_path)
+    images, labels, _, space = _start(train, run)
+    network = networks.build("convnet:width=4", train.shape, CLASSES)
+    parameters = list(network.parameters())
+    for step in range(6):
+        if step % 3 == 0:
+            networks.initialise(network, run.rng("network", step))
+            velocity = [torch.zeros_like(parameter) for parameter in parameters]
+        images.requires_grad_()
+        distance = torch.zeros(())
+        for label, batch in enumerate(RealBatches(train, space).draw(REAL, run.rng("real", step))):
+            theirs, ours = (
+                dc.gradients(network, each, label, create_graph=True) for each in (batch, images[labels == label])
+            )
+            distance = distance + gradient_distance([each.detach() for each in theirs], ours)
+        (gradient,) = torch.autograd.grad(distance, images)
+        images = images.detach() - 0.1 * gradient
+        for _ in range(2):  # v <- mu v + g, theta <- theta - eta v, on all images at once
+            found = torch.autograd.grad(cross_entropy(network(images), labels), parameters)
+            for parameter, kept, each in zip(parameters, velocity, found, strict=True):
+                kept.mul_(momentum).add_(each)
+                parameter.data.sub_(0.2 * kept)
+    # float32: each batch is summed in an order of its own.
+    torch.testing.assert_close(result, images, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(("matches", "trainings"), [(1, 0), (3, 4)])
+def test_dc_does_not_train_a_network_that_nothing_is_matched_on(
+    train: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, matches: int, trainings: int
+) -> None:
+    calls = []
+    monkeypatch.setattr(dc, "descend", lambda *given: calls.append(given))
+    config = dc.Config(
+        initialisations=2, matches=matches, network_epochs=1, real_batch=REAL, initial="real", network="mlp:width=4"
+    )
+    _one_step(dc, config, train, tmp_path)
+    assert len(calls) == trainings
+    alone = dc.cost(train, Budget(ipc=IPC), dataclasses.replace(config, network_epochs=0)).operations
+    forward = networks.operations(networks.build("mlp:width=4", train.shape, CLASSES), train.shape)
+    spent = dc.cost(train, Budget(ipc=IPC), config).operations - alone
+    assert spent == pytest.approx(3 * forward * IPC * CLASSES * trainings)
