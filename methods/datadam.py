@@ -67,7 +67,7 @@ class Config:
     flip_first: bool = False  # FYI's DSA: always flips with probability 1/2, then takes one of the other five ops
     initial: Initial = "real"  # start from real images or from noise
     network: str = "convnet:norm=batch"  # P_theta, family of the random networks; its depth follows the image size
-    preprocessing: str = "zca-normalised"  # pixel space: normalise (not CIFAR) | zca (MTT's) | zca-normalised (authors')
+    preprocessing: str = "zca-normalised"  # pixel space; as the authors: zca-normalised on CIFAR, normalise elsewhere
 
 
 PRESETS = {

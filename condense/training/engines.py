@@ -53,12 +53,13 @@ class Gain:
     compile_seconds: float  # of one graph for training
 
 
-# benchmarks/judge.py, sides eager and compiled, 100 images of 3 x 32 x 32 in float32, two threads of an AMD EPYC with
-# AVX-512: ConvNet-D3 of width 128 keeps 0.156e9 bytes and saves 0.038 s a step, of width 32 0.040e9 bytes and 0.011 s
-# (results/benchmarks/judge.json). MLP, LeNet, AlexNet and ResNet-18 gained nothing, VGG-11 and ViT less than a tenth;
-# other families were not measured.
+# results/benchmarks/judge.json, sides eager and compiled, 100 images of 3 x 32 x 32 in float32, two threads of an AMD
+# EPYC with AVX-512: ConvNet-D3 of width 128 keeps 0.156e9 bytes and saves 0.033 to 0.035 s a step (fastest and median
+# steps), of width 32 0.040e9 bytes and 0.009 to 0.010 s: 0.21 to 0.26 s for 1e9 bytes. Both graphs take 20 s to compile.
+# Of other families nothing is recorded, so they are trained uncompiled; `benchmarks/judge.py --sides eager compiled
+# --networks mlp lenet alexnet vgg11 resnet18 vit` measures those of the panel.
 GAINS = {"ConvNet": Gain(saved_seconds=0.25, compile_seconds=15.0)}
-# The graph that tests has no backward part: it took about half as long to compile as one for training.
+# The graph that tests has no backward part, and is taken to compile in half the time of one for training.
 _TESTING = 0.5
 
 
