@@ -22,11 +22,11 @@ from condense.budget import Budget
 from condense.data import Split
 from condense.distilled import DistilledSet
 from condense.distilled.labels.committee import Statistics
-from condense.distilled.views import PlainView
 from condense.method import Cost, Count, Method, Preset
-from condense.recovery import Curriculum, Descent, Draws, Objective, Starting, Views
+from condense.recovery import Curriculum, Draws, Starting, Synthesis
 from condense.run import Run
-from condense.soft_labels import LabelKind, LabelRecipe, label, provenance
+from condense.soft_labels import LabelKind, LabelRecipe, answering_cost, labelled
+from condense.training import Recipe
 
 ABOUT = Method(
     title="CDA",
@@ -113,70 +113,25 @@ PRESETS = {
 
 
 def distill(train: Split, budget: Budget, config: Config, run: Run) -> DistilledSet:
-    """Trains a teacher, recovers images from it and has it label them: Sec. 3.1, 3.2 and 3.3."""
+    """SRe2L, Sec. 3.1, with `curriculum` and `milestone` among the settings of its views, Sec. 3.2."""
     space = preprocessing.fit("normalise", train, cache_dir=run.cache_dir)
-    training = teachers.recipe(config.teacher_recipe, flips=train.flips, epochs=config.teacher_epochs)
-    teacher = teachers.teacher(config.teacher, train, space, training, run)  # theta_T, squeeze
-
+    teacher = teachers.teacher(config.teacher, train, space, _training(train, config), run)  # theta_T, squeeze
     counts = budget.counts(train.class_counts(), train.classes)
-    objective = Objective(
-        recovery.observe([teacher], space, run),
-        [1.0],
-        config.statistics_weight,
-        config.first_multiplier,
-        run.compiled(recovery.terms),
-        config.chunk,
-    )
-    views = Views(
-        steps=config.steps,
-        lowest=config.smallest_crop,
-        curriculum=config.curriculum,
-        milestone=config.milestone,
-        flip=config.flip and train.flips,
-        roll_from=config.roll_from,
-        roll_to=config.roll_to,
-        draws=config.draws,
-    )
-    first = recovery.starting_images(config.initial, train, counts, space, [teacher], run)
-    pixels, classes = recovery.recover(  # recover
-        recovery.class_blocks(counts, config.batch),
-        lambda job: (first(job), objective),
-        views,
-        Descent(config.steps, config.lr),
-        space,
-        run,
-    )
+    settings = Synthesis.of(config)  # with the curriculum of the crops
+    pixels, classes = recovery.images([teacher], train, counts, settings, space, run)  # recover
+    return labelled(_labels(config), pixels, classes, [teacher], train, space, run)  # relabel
 
-    recipe = _labels(config)
-    labels = label(recipe, PlainView(pixels, space), classes, train, space, run, wise=[teacher])  # relabel
-    return DistilledSet.synthetic(pixels, labels, train, space, provenance=provenance(recipe, [teacher]))
+
+def _training(train: Split, config: Config) -> Recipe:
+    return teachers.recipe(config.teacher_recipe, flips=train.flips, epochs=config.teacher_epochs)
 
 
 def _labels(config: Config) -> LabelRecipe:
-    return LabelRecipe(
-        config.labels,
-        teachers=config.teacher,
-        training=config.teacher_recipe,
-        training_epochs=config.teacher_epochs,
-        statistics=config.label_statistics,
-        temperature=config.temperature,
-        epochs=config.label_epochs,
-        batch=config.label_batch,
-        mix=config.label_mix,
-        mix_alpha=1.0 if config.label_mix == "cutmix" else 0.8,
-        norm_group=config.label_group,
-    )
+    return LabelRecipe.of(config, config.teacher, config.teacher_recipe, config.teacher_epochs)
 
 
 def cost(train: Split, budget: Budget, config: Config) -> Cost:
-    """Training the teacher, its forward pass and input gradient on every image and step, and labels for regions."""
+    """Training the teacher, its forward pass and input gradient on every image and step, and its labels."""
     count = sum(budget.counts(train.class_counts()))
-    return recovery.cost(
-        train,
-        config.teacher,
-        teachers.recipe(config.teacher_recipe, flips=train.flips, epochs=config.teacher_epochs),
-        images=count,
-        steps=config.steps,
-        together=config.chunk or config.batch,
-        regions=count * config.label_epochs if config.labels == "regions" else 0,
-    )
+    asking = answering_cost(_labels(config), train, count)
+    return recovery.cost(train, config.teacher, _training(train, config), Synthesis.of(config), count, asking)

@@ -15,28 +15,22 @@ Departures from the paper:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
-from torch import Tensor
-
-from condense import networks, preprocessing, recovery, teachers
+from condense import preprocessing, recovery, teachers
 from condense.budget import Budget
-from condense.data import Split, validation_split
+from condense.data import Split
 from condense.distilled import DistilledSet
 from condense.distilled.labels.committee import Statistics
-from condense.distilled.views import PlainView
 from condense.method import Cost, Count, Method, Preset
-from condense.preprocessing import Preprocessing
-from condense.recovery import Descent, Draws, Objective, Starting, Views
-from condense.recovery.voting import pairings, stated, votes
-from condense.run import Job, Run
-from condense.soft_labels import LabelKind, LabelRecipe, label, provenance
-from condense.teachers import Teacher
-from condense.tensor_format import checksum
-from condense.training import Loss, Recipe, Resident, Schedule, SplitSource, accuracy
-from condense.training import train as fit
+from condense.recovery import Draws, Starting, Synthesis
+from condense.recovery.voting import Student, pairings, prior_performance, stated, votes
+from condense.run import Run
+from condense.soft_labels import LabelKind, LabelRecipe, answering_cost, labelled
+from condense.training import Recipe
 
 ABOUT = Method(
     title="CV-DD",
@@ -131,152 +125,76 @@ PRESETS = {
 def distill(train: Split, budget: Budget, config: Config, run: Run) -> DistilledSet:
     """Trains the committee, weighs its members, recovers images from changing pairs, and has all of them label."""
     space = preprocessing.fit("normalise", train, cache_dir=run.cache_dir)
-    training = teachers.recipe(config.teacher_recipe, flips=train.flips, epochs=config.teacher_epochs)
-    committee = teachers.committee(config.committee, train, space, training, run)
+    committee = teachers.committee(config.committee, train, space, _training(train, config), run)
+    settings = Synthesis.of(config)
     alike = [50.0] * len(committee)  # any number: equal ones are equal votes
-    priors = alike
+    priors = alike  # alpha
     if config.priors is not None:
         priors = stated(config.priors, len(committee))
-    elif "prior" in (config.voting, config.label_voting):
-        priors = [prior_performance(member, train, space, config, run) for member in committee]  # alpha
+    elif _measures(config):
+        alone = dataclasses.replace(settings, steps=config.prior_steps)
+        priors = [prior_performance(member, train, alone, _student(config), space, run) for member in committee]
 
     counts = budget.counts(train.class_counts(), train.classes)
     pairs = pairings(priors, config.members, max(counts), run.rng("pairs"))
+    voices = priors if config.voting == "prior" else alike
 
-    def voters(number: int) -> tuple[list[int], list[float]]:
-        members, voices = list(pairs[number]), priors if config.voting == "prior" else alike
-        return members, votes([voices[member] for member in members], config.vote_temperature)  # w
+    def voters(number: int) -> tuple[Sequence[int], Sequence[float]]:
+        return pairs[number], votes([voices[member] for member in pairs[number]], config.vote_temperature)  # w
 
-    pixels, classes = recovered(train, counts, committee, voters, space, config, run)
-
-    recipe = _labels(config, votes(priors if config.label_voting == "prior" else alike, config.label_temperature))
-    labels = label(recipe, PlainView(pixels, space), classes, train, space, run, wise=committee)
-    measured = "the held-out tenth of the training split" if config.priors is None else "numbers that were stated"
-    told = {**provenance(recipe, committee), "priors": priors, "priors_from": measured}
-    return DistilledSet.synthetic(pixels, labels, train, space, provenance=told)
+    pixels, classes = recovery.images(committee, train, counts, settings, space, run, voters)
+    weights = votes(priors if config.label_voting == "prior" else alike, config.label_temperature)
+    made = labelled(_labels(config, weights), pixels, classes, committee, train, space, run)
+    return dataclasses.replace(made, provenance={**made.provenance, **_told(config, priors)})
 
 
-def _labels(config: Config, weights: Sequence[float]) -> LabelRecipe:
-    return LabelRecipe(
-        config.labels,
-        teachers=config.committee,
-        training=config.teacher_recipe,
-        training_epochs=config.teacher_epochs,
-        weights=tuple(weights),
-        statistics=config.label_statistics,
-        temperature=config.temperature,
-        epochs=config.label_epochs,
-        batch=config.label_batch,
-        mix=config.label_mix,
-        norm_group=config.label_group,
+def _measures(config: Config) -> bool:
+    """Whether prior performances are needed and not stated."""
+    wanted = config.voting == "prior" or (config.label_voting == "prior" and config.labels != "hard")
+    return wanted and config.priors is None
+
+
+def _told(config: Config, priors: Sequence[float]) -> dict[str, object]:
+    """What a set says of the votes that it was made by."""
+    if _measures(config):
+        return {"priors": list(priors), "priors_from": "the held-out tenth of the training split"}
+    return {} if config.priors is None else {"priors": list(priors), "priors_from": "numbers that were stated"}
+
+
+def _training(train: Split, config: Config) -> Recipe:
+    return teachers.recipe(config.teacher_recipe, flips=train.flips, epochs=config.teacher_epochs)
+
+
+def _student(config: Config) -> Student:
+    return Student(
+        config.prior_student,
+        config.prior_ipc,
+        config.prior_epochs,
+        config.label_batch,
+        config.temperature,
+        config.label_statistics,
     )
 
 
-def recovered(
-    train: Split,
-    counts: Sequence[int],
-    committee: Sequence[Teacher],
-    voters: Callable[[int], tuple[list[int], list[float]]],
-    space: Preprocessing,
-    config: Config,
-    run: Run,
-) -> tuple[Tensor, Tensor]:
-    """Pixels and classes, counts[k] of class k.  voters: of the number of an image, positions of members and votes."""
-    observed = recovery.observe(committee, space, run)
-    evaluate = run.compiled(recovery.terms)
-    first = recovery.starting_images(config.initial, train, counts, space, committee, run)
-
-    def prepare(job: Job) -> tuple[Tensor, Objective]:
-        members, weights = voters(job.item.number)
-        chosen = [observed[member] for member in members]
-        strength = (config.statistics_weight, config.first_multiplier)
-        return first(job), Objective(chosen, weights, *strength, evaluate, config.chunk)
-
-    views = Views(
-        steps=config.steps,
-        lowest=config.smallest_crop,
-        flip=config.flip and train.flips,
-        roll_from=config.roll_from,
-        roll_to=config.roll_to,
-        draws=config.draws,
-    )
-    blocks = recovery.class_blocks(counts, config.batch)
-    return recovery.recover(blocks, prepare, views, Descent(config.steps, config.lr), space, run)
-
-
-def prior_performance(member: Teacher, train: Split, space: Preprocessing, config: Config, run: Run) -> float:
-    """Percent of held-out training images that a student gets right which learned from images of this member alone.
-
-    Kept in the cache. Images start from the nine tenths that the teacher saw, the last tenth only measures.
-    """
-    alone = replace(config, steps=config.prior_steps)
-    recipe = student_recipe(config, train.flips)
-    settings = ("lr", "statistics_weight", "first_multiplier", "batch", "initial", "smallest_crop", "flip", "draws")
-    key = {
-        "kind": "prior performance",
-        "data": train.fingerprint,
-        "preprocessing": space.digest,
-        "teacher": {"network": member.network, "state": checksum(member.state)},
-        "recovery": {name: getattr(alone, name) for name in ("steps", "roll_from", "roll_to", *settings)},
-        "student": {"network": config.prior_student, "ipc": config.prior_ipc, "recipe": recipe.spec()},
-        "labels": config.label_statistics,
-    }
-
-    def build(sub: Run) -> dict[str, float]:
-        kept, held = validation_split(train)
-        counts = [min(config.prior_ipc, have) for have in kept.class_counts()]
-        pixels, classes = recovered(kept, counts, [member], lambda _: ([0], [1.0]), space, alone, sub)
-        asked = LabelRecipe(
-            "teacher", teachers=member.name, statistics=config.label_statistics, temperature=config.temperature
-        )
-        labels = label(asked, PlainView(pixels, space), classes, kept, space, sub, wise=[member])
-        student = networks.build(config.prior_student, train.shape, train.n_classes, sub.rng("student")).to(sub.device)
-        fit(student, Resident(space.forward(pixels), labels, train.n_classes), recipe, sub.rng, run=sub)
-        return {"percent": 100 * accuracy(student, SplitSource(held, space))}
-
-    percent: float = run.cached(key, build)["percent"]
-    return percent
-
-
-def student_recipe(config: Config, flips: bool) -> Recipe:
-    """How a student learns from the images of one member: the authors' validation, ResNet-18 on CIFAR."""
-    return Recipe(
-        epochs=config.prior_epochs,
-        batch=config.label_batch,
-        optimiser="adamw",
-        lr=1e-3,
-        weight_decay=0.01,
-        decay="matrices",
-        schedule=Schedule("cosine"),
-        augment={"kind": "random-resized-crop", "scale": [0.08, 1.0], "ratio": [3 / 4, 4 / 3], "flip": flips},
-        mix={"kind": "cutmix", "alpha": 1.0, "probability": 1.0},
-        loss=Loss("kl", temperature=config.temperature),
-    )
+def _labels(config: Config, weights: Sequence[float] | None = None) -> LabelRecipe:
+    return LabelRecipe.of(config, config.committee, config.teacher_recipe, config.teacher_epochs, weights)
 
 
 def cost(train: Split, budget: Budget, config: Config) -> Cost:
-    """The committee's training, recovery from pairs, prior performances that are not stated, and labels for regions."""
+    """The committee's training, recovery from pairs, prior performances that are not stated, and labels."""
     count = sum(budget.counts(train.class_counts()))
-    size = len(teachers.members(config.committee))
-    measured = config.priors is None and "prior" in (config.voting, config.label_voting)
-    alone = config.prior_ipc * train.n_classes
+    members = teachers.members(config.committee)
     main = recovery.cost(
         train,
         config.committee,
-        teachers.recipe(config.teacher_recipe, flips=train.flips, epochs=config.teacher_epochs),
-        images=count,
-        steps=config.steps,
-        together=config.chunk or config.batch,
-        share=config.members / size,
-        regions=count * config.label_epochs if config.labels == "regions" else 0,
+        _training(train, config),
+        Synthesis.of(config),
+        count,
+        answering_cost(_labels(config), train, count),
+        share=config.members / len(members),
     )
-    if not measured:
+    if not _measures(config):
         return main
-    works = [
-        networks.work(name.partition("@")[0], train.shape, train.n_classes)
-        for name in teachers.members(config.committee)
-    ]
-    student = networks.work(config.prior_student, train.shape, train.n_classes)
-    each = 2.0 * config.prior_steps + config.prior_epochs
-    priors = alone * sum(each * work.operations + 3.0 * config.prior_epochs * student.operations for work in works)
-    return replace(main, operations=main.operations + priors)
+    student = _student(config)
+    priors = sum(student.operations(member, train, config.prior_steps) for member in members)
+    return dataclasses.replace(main, operations=main.operations + priors)

@@ -9,6 +9,7 @@ images of each class: the real ones, and each of them plus each of its M compens
 Departures from the paper:
     - images are composed when they are trained on, from real pixels and compensators of one byte a value; the sum is
       cut to the range of pixels, not rounded (authors' code: composed JPEG files, which take M + 1 times the bytes).
+    - the fourth network is ShuffleNet-V2 (authors, CIFAR: ShuffleNet-G2, the first version with two groups).
     - of every network all batch-norm layers count (authors' code: one layer of EfficientNet-B0 is left out on CIFAR).
     - teachers are trained on nine tenths of the training split (the paper: all of it).
 """
@@ -16,7 +17,7 @@ Departures from the paper:
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -29,9 +30,9 @@ from condense.distilled.compensated import KIND, packed
 from condense.errors import Unsuitable
 from condense.matching import random_indices
 from condense.method import Cost, Count, Method, Preset
-from condense.recovery import Descent, Draws, Objective, Views
+from condense.recovery import Descent, Draws, Objective, Synthesis, Views
 from condense.run import Job, Run
-from condense.soft_labels import LabelKind, LabelRecipe, label, provenance
+from condense.soft_labels import LabelRecipe, answering_cost, label, provenance
 from condense.training import Recipe
 
 ABOUT = Method(
@@ -60,25 +61,33 @@ class Config:
     roll_to: int = 4  # pixels, largest circular shift of a view
     draws: Draws = "batch"  # one view a step for the group, or one for each image (sample)
     chunk: Count | None = None  # images with their maps in memory at a time; none for all of a group
-    labels: LabelKind = "fixed"  # one for each image (fixed), or asked while training (teacher: dynamic), regions, hard
+    labels: Literal["fixed", "teacher", "hard"] = "fixed"  # one an image, or asked while training (teacher: dynamic)
     temperature: float = 30.0  # tau, of labels that are kept as probabilities
 
+
+_IMAGENET = Config(
+    teachers="torchvision:resnet18@IMAGENET1K_V1+torchvision:mobilenet_v2@IMAGENET1K_V1"
+    "+torchvision:efficientnet_b0@IMAGENET1K_V1",
+    steps=2_000,
+    statistics_weight=0.01,
+    smallest_crop=0.08,
+    flip=True,
+    roll_to=32,
+    chunk=100,  # of the 1,000 images of a group; the gradient is that of all together
+    temperature=20.0,
+)
 
 PRESETS = {
     "released-cifar": Preset(Config(), "authors' scripts for CIFAR-10 and CIFAR-100"),
     "released-cifar-dynamic": Preset(Config(labels="teacher"), "authors' scripts for CIFAR-10 and CIFAR-100, +Dyn"),
-    "released-imagenet": Preset(
-        Config(
-            teachers="torchvision:resnet18@IMAGENET1K_V1+torchvision:mobilenet_v2@IMAGENET1K_V1"
-            "+torchvision:efficientnet_b0@IMAGENET1K_V1",
-            steps=2_000,
-            statistics_weight=0.01,
-            smallest_crop=0.08,
-            flip=True,
-            roll_to=32,
-        ),
-        "authors' script for ImageNet-1K",
+    "tiny-imagenet": Preset(
+        Config(teacher_recipe="sre2l-tiny", teacher_epochs=50),
+        "settings of the CIFAR scripts; those for Tiny-ImageNet are not public; +Dyn is labels=teacher",
     ),
+    "released-imagenet": Preset(
+        _IMAGENET, "authors' script for ImageNet-1K; its labels' temperature is that of SRe2L's protocol, not stated"
+    ),
+    "released-imagenet-dynamic": Preset(replace(_IMAGENET, labels="teacher"), "the same, +Dyn"),
     "cpu": Preset(
         Config(
             teachers="convnet-d2:norm=batch,width=16+convnet-d1:norm=batch,width=16",
@@ -96,34 +105,19 @@ PRESETS = {
 
 def distill(train: Split, budget: Budget, config: Config, run: Run) -> DistilledSet:
     """Draws K real images of each class, makes a compensator for each group and network, and labels all, Alg. 1."""
+    members, groups = _members(config), _groups(train, budget, config)  # M, K
     space = preprocessing.fit("normalise", train)
     wise = teachers.committee(config.teachers, train, space, _training(train, config), run)
-    members = len(wise) if config.compensate else 0  # M
-    groups = group_count(sum(budget.counts(train.class_counts(), train.classes)), train.n_classes, members)  # K
     rows = random_indices(train, [groups] * train.n_classes, run.rng("initial"))  # sorted by class
     pixels = train.take(rows).cpu()
 
-    views = Views(
-        steps=config.steps,
-        lowest=config.smallest_crop,
-        flip=config.flip and train.flips,
-        roll_from=config.roll_from,
-        roll_to=config.roll_to,
-        draws=config.draws,
-    )
-    descent = Descent(config.steps, config.lr)
+    settings = Synthesis.of(config)
+    views, descent = settings.views(train.flips), settings.descent()
     observed = recovery.observe(wise, space, run)
     jobs = run.jobs("compensate", [(member, group) for member in range(members) for group in range(groups)])
     for job in jobs:
         member, group = job.item
-        objective = Objective(
-            observed[member : member + 1],
-            [1.0],
-            config.statistics_weight,
-            config.first_multiplier,
-            run.compiled(recovery.terms),
-            config.chunk,
-        )
+        objective = settings.objective([observed[member]], [1.0], run)
         images = space.forward(pixels[group::groups].to(run.device))  # G_k, one of each class  (C, ch, H, W)
         job.save(compensator=compensator(images, objective, views, descent, job))
 
@@ -137,6 +131,26 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
     recipe = _labels(config)
     labels = label(recipe, made.view(), classes, train, space, run, wise=wise)
     return replace(made, labels=labels, provenance=provenance(recipe, wise))
+
+
+def _members(config: Config) -> int:
+    return len(teachers.members(config.teachers)) if config.compensate else 0
+
+
+def _groups(train: Split, budget: Budget, config: Config) -> int:
+    """K for this split.
+
+    Raises:
+        Unsuitable: when that is none, or a class has fewer real images.
+    """
+    counts = train.class_counts()
+    groups = group_count(sum(budget.counts(counts, train.classes)), train.n_classes, _members(config))
+    if groups > min(counts):
+        raise Unsuitable(
+            f"the budget makes {groups} groups of one real image of every class, and the class "
+            f"{train.classes[counts.index(min(counts))]!r} has {min(counts)} images; lower it"
+        )
+    return groups
 
 
 def group_count(images: int, n_classes: int, members: int) -> int:
@@ -177,25 +191,14 @@ def _training(train: Split, config: Config) -> Recipe:
 
 
 def _labels(config: Config) -> LabelRecipe:
-    return LabelRecipe(
-        config.labels,
-        teachers=config.teachers,
-        training=config.teacher_recipe,
-        training_epochs=config.teacher_epochs,
-        temperature=config.temperature,
-    )
+    return LabelRecipe.of(config, config.teachers, config.teacher_recipe, config.teacher_epochs)
 
 
 def cost(train: Split, budget: Budget, config: Config) -> Cost:
-    """Training the teachers, and a forward pass and input gradient of each on every group and step."""
-    members = len(teachers.members(config.teachers)) if config.compensate else 0
-    images = sum(budget.counts(train.class_counts()))
-    groups = group_count(images, train.n_classes, members)
-    return recovery.cost(
-        train,
-        config.teachers,
-        _training(train, config),
-        images=groups * train.n_classes,
-        steps=config.steps if members else 0,
-        together=config.chunk or train.n_classes,
-    )
+    """Training the teachers, a forward pass and input gradient of each on every group and step, and their labels."""
+    stored = _groups(train, budget, config) * train.n_classes
+    settings = replace(Synthesis.of(config), batch=train.n_classes)  # a group is descended together
+    asking = answering_cost(_labels(config), train, stored * (1 + _members(config)))
+    if not config.compensate:
+        settings = replace(settings, steps=0)
+    return recovery.cost(train, config.teachers, _training(train, config), settings, stored, asking)

@@ -15,6 +15,7 @@ Departures from the paper:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -25,13 +26,12 @@ from condense.augment import RandomResizedCrop
 from condense.budget import Budget
 from condense.data import Split
 from condense.distilled import DistilledSet
-from condense.distilled.views import PlainView
 from condense.errors import BadInput
 from condense.method import Cost, Count, Method, Preset
 from condense.networks.layers import Shape
 from condense.preprocessing import Preprocessing
 from condense.run import Run
-from condense.soft_labels import LabelKind, LabelRecipe, label, provenance
+from condense.soft_labels import LabelRecipe, answering_cost, labelled
 from condense.training import Recipe
 
 _CHUNK = 256  # patches scored at once
@@ -56,7 +56,7 @@ class Config:
     crops: Count = 5  # K, patches cut from each of them, of which the best is kept
     min_scale: float = 0.08  # smallest area of a patch, as a part of its image
     rank: bool = True  # take the patches that the observer recognises best; otherwise the first ones
-    labels: LabelKind = "teacher"  # asked while training (teacher), for regions of every epoch, fixed, or hard
+    labels: Literal["teacher", "fixed", "hard"] = "teacher"  # asked while training (teacher), or one for each image
     temperature: float = 20.0  # T, softens the observer's answers
 
 
@@ -107,9 +107,7 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
     pixels = torch.cat([result["pixels"] for result in jobs.results()])
     classes = torch.repeat_interleave(torch.arange(train.n_classes), torch.tensor(counts))
 
-    recipe = _labels(config)
-    labels = label(recipe, PlainView(pixels, space), classes, train, space, run, wise=[observer])
-    return DistilledSet.synthetic(pixels, labels, train, space, provenance=provenance(recipe, [observer]))
+    return labelled(_labels(config), pixels, classes, [observer], train, space, run)
 
 
 def cut(train: Split, pool: Tensor, config: Config, generator: torch.Generator) -> Tensor:
@@ -185,22 +183,17 @@ def _training(train: Split, config: Config) -> Recipe:
 
 
 def _labels(config: Config) -> LabelRecipe:
-    return LabelRecipe(
-        config.labels,
-        teachers=config.observer,
-        training=config.training,
-        training_epochs=config.training_epochs,
-        temperature=config.temperature,
-    )
+    return LabelRecipe.of(config, config.observer, config.training, config.training_epochs)
 
 
 def cost(train: Split, budget: Budget, config: Config) -> Cost:
-    """The training of the observer, and a forward pass over every patch."""
+    """The training of the observer, a forward pass over every patch, and its labels."""
     training = teachers.committee_cost(config.observer, train, _training(train, config))
-    network = networks.build(config.observer.partition("@")[0], train.shape, train.n_classes)
+    work = networks.work(config.observer.partition("@")[0], train.shape, train.n_classes)
     patches = sum(min(config.pool, count) for count in train.class_counts()) * config.crops
-    maps = networks.activation_bytes(network, train.shape)
+    asking = answering_cost(_labels(config), train, sum(budget.counts(train.class_counts())))
     return Cost(
-        operations=training.operations + networks.operations(network, train.shape) * patches,
-        memory_bytes=max(training.memory_bytes, maps * _CHUNK),
+        operations=training.operations + work.operations * patches + asking.operations,
+        memory_bytes=max(training.memory_bytes, float(work.activation_bytes * _CHUNK), asking.memory_bytes),
+        disk_bytes=asking.disk_bytes,
     )

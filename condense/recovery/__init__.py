@@ -7,6 +7,7 @@ from condense.recovery.costs import cost
 from condense.recovery.objective import Objective, Terms, statistics_gap, terms
 from condense.recovery.observed import Answer, Moments, Observed, observe, placed
 from condense.recovery.starting import Starting, starting_images
+from condense.recovery.synthesis import Synthesis, Voters, images
 from condense.recovery.views import Curriculum, Draws, Views, smallest_area
 
 __all__ = [
@@ -19,11 +20,14 @@ __all__ = [
     "Objective",
     "Observed",
     "Starting",
+    "Synthesis",
     "Terms",
     "Views",
+    "Voters",
     "class_blocks",
     "cost",
     "descend",
+    "images",
     "observe",
     "placed",
     "recover",

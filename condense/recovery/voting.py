@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import combinations
 
 import torch
 
+from condense import networks
+from condense.data import Split, validation_split
+from condense.distilled.labels.committee import Statistics
+from condense.distilled.views import PlainView
 from condense.errors import BadInput
+from condense.preprocessing import Preprocessing
+from condense.recovery.synthesis import Synthesis, images
+from condense.run import Run
+from condense.soft_labels import LabelRecipe, label
+from condense.teachers import Teacher
+from condense.tensor_format import checksum
+from condense.training import Loss, Recipe, Resident, Schedule, SplitSource, accuracy
+from condense.training import train as fit
 
 
 def pairings(priors: Sequence[float], size: int, numbers: int, generator: torch.Generator) -> list[tuple[int, ...]]:
@@ -53,3 +66,96 @@ def stated(priors: str, members: int) -> list[float]:
     if len(found) != members or not all(0 <= value <= 100 for value in found):
         raise BadInput(f"priors are {members} percentages joined by +, one for each member; got {priors!r}")
     return found
+
+
+@dataclass(frozen=True)
+class Student:
+    """Who learns from the images of one member alone, to measure its prior performance.
+
+    Args:
+        network: its name.
+        ipc: images per class that it learns from.
+        epochs, batch: of its training.
+        temperature, statistics: of the member's labels, asked while it learns.
+    """
+
+    network: str
+    ipc: int
+    epochs: int
+    batch: int
+    temperature: float
+    statistics: Statistics
+
+    def recipe(self, flips: bool) -> Recipe:
+        """The authors' validation, ResNet-18 on CIFAR."""
+        return Recipe(
+            epochs=self.epochs,
+            batch=self.batch,
+            optimiser="adamw",
+            lr=1e-3,
+            weight_decay=0.01,
+            decay="matrices",
+            schedule=Schedule("cosine"),
+            augment={"kind": "random-resized-crop", "scale": [0.08, 1.0], "ratio": [3 / 4, 4 / 3], "flip": flips},
+            mix={"kind": "cutmix", "alpha": 1.0, "probability": 1.0},
+            loss=Loss("kl", temperature=self.temperature),
+        )
+
+    def operations(self, member: str, train: Split, steps: int) -> float:
+        """Of recovering its images from a member, and of its training with the member's labels."""
+        alone = networks.work(member.partition("@")[0], train.shape, train.n_classes).operations
+        own = networks.work(self.network, train.shape, train.n_classes).operations
+        images = self.ipc * train.n_classes
+        return images * ((2.0 * steps + self.epochs) * alone + 3.0 * self.epochs * own)
+
+
+# What tells one recovery from another; how many images are in memory at a time does not.
+_OF_RECOVERY = (
+    "steps",
+    "roll_from",
+    "roll_to",
+    "lr",
+    "statistics_weight",
+    "first_multiplier",
+    "batch",
+    "initial",
+    "smallest_crop",
+    "flip",
+    "draws",
+)
+
+
+def prior_performance(
+    member: Teacher, train: Split, settings: Synthesis, student: Student, space: Preprocessing, run: Run
+) -> float:
+    """Percent of held-out training images that a student gets right which learned from images of this member alone.
+
+    Kept in the cache. Images start from the nine tenths that the teacher saw, the last tenth only measures: so a choice
+    is made on training images that nobody learned from, as `run.validate` would, and afterwards the set itself is
+    recovered with all of them to start from.
+    """
+    recipe = student.recipe(train.flips)
+    key = {
+        "kind": "prior performance",
+        "data": train.fingerprint,
+        "preprocessing": space.digest,
+        "teacher": {"network": member.network, "state": checksum(member.state)},
+        "recovery": {name: getattr(settings, name) for name in _OF_RECOVERY},
+        "student": {"network": student.network, "ipc": student.ipc, "recipe": recipe.spec()},
+        "labels": student.statistics,
+    }
+
+    def build(sub: Run) -> dict[str, float]:
+        kept, held = validation_split(train)
+        counts = [min(student.ipc, have) for have in kept.class_counts()]
+        pixels, classes = images([member], kept, counts, settings, space, sub)
+        asked = LabelRecipe(
+            "teacher", teachers=member.name, statistics=student.statistics, temperature=student.temperature
+        )
+        labels = label(asked, PlainView(pixels, space), classes, kept, space, sub, wise=[member])
+        network = networks.build(student.network, train.shape, train.n_classes, sub.rng("student")).to(sub.device)
+        fit(network, Resident(space.forward(pixels), labels, train.n_classes), recipe, sub.rng, run=sub)
+        return {"percent": 100 * accuracy(network, SplitSource(held, space))}
+
+    percent: float = run.cached(key, build)["percent"]
+    return percent

@@ -10,11 +10,12 @@ read_fkd(folder, orders)                             stores of other projects
 from __future__ import annotations
 
 from condense.soft_labels.calibration import Calibration, softened
+from condense.soft_labels.costs import answering_cost, cost
 from condense.soft_labels.fixed import answers, fixed
 from condense.soft_labels.foreign import read_fkd, sampler_orders
 from condense.soft_labels.per_epoch import per_epoch, step_images
 from condense.soft_labels.recipe import Kind as LabelKind
-from condense.soft_labels.recipe import LabelRecipe, cost, label, provenance, teachers_of
+from condense.soft_labels.recipe import LabelRecipe, label, labelled, provenance, teachers_of
 from condense.soft_labels.recipes import RECIPES, read
 from condense.soft_labels.weighting import Weight, class_weights, estimate_weight, mixed, optimal_weight
 
@@ -24,12 +25,14 @@ __all__ = [
     "LabelKind",
     "LabelRecipe",
     "Weight",
+    "answering_cost",
     "answers",
     "class_weights",
     "cost",
     "estimate_weight",
     "fixed",
     "label",
+    "labelled",
     "mixed",
     "optimal_weight",
     "per_epoch",

@@ -13,13 +13,14 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from condense import networks, teachers
+from condense import teachers
 from condense.data import Split
+from condense.distilled import DistilledSet
 from condense.distilled.labels import Codec, Committee, CommitteeLabels, HardLabels, Labels, Member, Regions
 from condense.distilled.labels.committee import Average, Statistics
 from condense.distilled.labels.quantised import Kind as CodecKind
+from condense.distilled.views import PlainView
 from condense.errors import BadInput, UnknownName
-from condense.method import Cost
 from condense.preprocessing import Preprocessing, normalise
 from condense.run import Run
 from condense.soft_labels.calibration import Calibration
@@ -31,6 +32,15 @@ from condense.training import Recipe
 
 Kind = Literal["hard", "fixed", "regions", "teacher"]
 KINDS = ("hard", "fixed", "regions", "teacher")
+_SOFT = frozenset({"teachers", "training", "training_epochs", "average", "weights", "statistics", "temperature"})
+_DRAWN = frozenset({"epochs", "batch", "min_scale", "mix", "mix_alpha", "crops", "same_image", "norm_group"})
+_CODEC = frozenset({"codec", "k"})
+_USED: Mapping[str, frozenset[str]] = {  # fields that mean something to labels of a kind
+    "hard": frozenset(),
+    "teacher": _SOFT,
+    "fixed": _SOFT | _CODEC | {"ground_truth"},
+    "regions": _SOFT | _CODEC | _DRAWN | {"linear", "calibration"},
+}
 
 
 @dataclass(frozen=True)
@@ -50,7 +60,7 @@ class LabelRecipe:
 
     Raises:
         UnknownName: for another kind.
-        BadInput: for soft labels without teachers.
+        BadInput: for soft labels without teachers, or a field that would be ignored.
     """
 
     kind: Kind
@@ -82,12 +92,54 @@ class LabelRecipe:
             raise BadInput(f'labels of the kind "{self.kind}" need teachers, as in "resnet18:norm=batch"; name them')
         if self.weights is not None:
             object.__setattr__(self, "weights", tuple(self.weights))
+        if ignored := sorted(self._stated() - {"kind"} - _USED[self.kind]):
+            raise BadInput(f'labels of the kind "{self.kind}" have no {", ".join(ignored)}; leave that out')
+        if (self.codec == "full" and self.k != type(self).k) or (self.mix is None and self.mix_alpha != 1.0):
+            raise BadInput("k belongs to a codec other than full, and mix_alpha to a mix; leave it out, or name one")
+        if self.kind == "fixed" and self.statistics == "batch":
+            raise BadInput(
+                "a fixed label that follows from batch statistics would depend on the images that happen to be asked "
+                "about beside its own; use statistics=running, or labels for regions, whose groups are drawn"
+            )
+
+    def _stated(self) -> set[str]:
+        """The fields that differ from their defaults."""
+        return {entry.name for entry in dataclasses.fields(self) if getattr(self, entry.name) != entry.default}
+
+    @classmethod
+    def of(
+        cls, config: Any, teachers: str, training: str, epochs: int, weights: Sequence[float] | None = None
+    ) -> LabelRecipe:
+        """The recipe that a method's configuration states in `labels`, `temperature` and, where it has them, `label_*`.
+
+        Args:
+            config: of a method; what its kind of label does not use is left aside.
+            teachers, training, epochs: who answers, and how they are trained.
+            weights: of a committee.
+        """
+        if config.labels == "hard":
+            return cls("hard")
+        drawn: dict[str, Any] = {}
+        if config.labels == "regions":
+            # The strengths of SRe2L's scripts: of CutMix for large images, of MixUp for CIFAR.
+            alpha = 0.8 if config.label_mix == "mixup" else 1.0
+            drawn = {"epochs": config.label_epochs, "batch": config.label_batch, "norm_group": config.label_group}
+            drawn |= {"mix": config.label_mix, "mix_alpha": alpha}
+        return cls(
+            config.labels,
+            teachers,
+            training=training,
+            training_epochs=epochs,
+            weights=None if weights is None else tuple(weights),
+            statistics=getattr(config, "label_statistics", "running"),
+            temperature=config.temperature,
+            **drawn,
+        )
 
     def spec(self) -> dict[str, Any]:
         """Plain JSON values: the kind, and what differs from the defaults."""
-        fields = {entry.name: (getattr(self, entry.name), entry.default) for entry in dataclasses.fields(self)}
-        plain = {name: value for name, (value, default) in fields.items() if value != default}
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
+        fields = {name: value for name, value in vars(self).items() if name in self._stated()}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
 
     @classmethod
     def from_spec(cls, spec: Mapping[str, Any]) -> LabelRecipe:
@@ -176,38 +228,35 @@ def teachers_of(recipe: LabelRecipe, train: Split, run: Run) -> list[Teacher]:
     """The teachers of a recipe, from the cache or trained; none for hard labels."""
     if recipe.kind == "hard":
         return []
-    training = _training(recipe, train)
+    training = training_of(recipe, train)
     return teachers.committee(recipe.teachers, train, normalise(train.mean, train.std), training, run)
 
 
-def cost(recipe: LabelRecipe, train: Split, images: int) -> Cost:
-    """The work of `label` for so many images, as if no teacher were in the cache."""
-    if recipe.kind == "hard":
-        return Cost(operations=0.0, memory_bytes=0.0)
-    training = teachers.committee_cost(recipe.teachers, train, _training(recipe, train))
-    names = [name.partition("@")[0] for name in teachers.members(recipe.teachers)]
-    built = [networks.build(name, train.shape, train.n_classes) for name in names]
-    forward = sum(networks.operations(network, train.shape) for network in built)
-    answers = {"teacher": 0, "fixed": images, "regions": images * recipe.crops * recipe.epochs}[recipe.kind]
-    row = Codec(recipe.codec, recipe.k).nbytes(1, train.n_classes)
-    epoch = images * recipe.crops * train.n_classes
-    maps = max(networks.activation_bytes(network, train.shape) for network in built)
-    return Cost(
-        operations=training.operations + forward * answers,
-        memory_bytes=max(training.memory_bytes, 256.0 * maps, 8.0 * epoch if recipe.kind == "regions" else 0.0),
-        disk_bytes=float(row * answers),
-    )
-
-
-def _training(recipe: LabelRecipe, train: Split) -> Recipe:
+def training_of(recipe: LabelRecipe, train: Split) -> Recipe:
+    """How the recipe's teachers are trained."""
     return teachers.recipe(recipe.training, flips=train.flips, epochs=recipe.training_epochs)
 
 
 def provenance(recipe: LabelRecipe, wise: Sequence[Teacher]) -> dict[str, Any]:
     """What a set says of its labels: the recipe, with which another set can be labelled alike, and the teachers."""
     # The teachers by the names that say what they are: where a file lay on this machine is nobody's business.
-    named = dataclasses.replace(recipe, teachers="+".join(each.name for each in wise)) if wise else recipe
-    return {**teachers.provenance(wise), "label_recipe": named.spec()}
+    if recipe.kind != "hard":
+        recipe = dataclasses.replace(recipe, teachers="+".join(each.name for each in wise))
+    return {**teachers.provenance(wise), "label_recipe": recipe.spec()}
+
+
+def labelled(
+    recipe: LabelRecipe,
+    pixels: Tensor,
+    classes: Tensor,
+    wise: Sequence[Teacher],
+    train: Split,
+    space: Preprocessing,
+    run: Run,
+) -> DistilledSet:
+    """A set of images (M, C, H, W) of classes (M,), labelled by a recipe, that tells of its teachers and labels."""
+    labels = label(recipe, PlainView(pixels, space), classes, train, space, run, wise=wise)
+    return DistilledSet.synthetic(pixels, labels, train, space, provenance=provenance(recipe, wise))
 
 
 def committee(recipe: LabelRecipe, wise: Sequence[Teacher], space: Preprocessing) -> Committee:

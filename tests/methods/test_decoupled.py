@@ -59,6 +59,7 @@ def test_a_committee_of_one_is_sre2l(train: Split, folder: Path) -> None:
     base = distilled("sre2l", train, folder, **ALONE, teacher=NETWORK, flip=True)
     committee = distilled("cvdd", train, folder, **ALONE, committee=NETWORK, members=1, voting="equal")
     assert torch.equal(pixels(base), pixels(committee))
+    assert "priors" not in committee.provenance  # nothing is measured that nobody asks for
 
 
 def test_votes_follow_what_students_of_each_member_reach(train: Split, folder: Path) -> None:
@@ -75,6 +76,21 @@ def test_votes_follow_what_students_of_each_member_reach(train: Split, folder: P
     assert torch.equal(pixels(measured), pixels(given))
     one, other = (distilled("cvdd", train, folder, **ALONE, **committee, priors=text) for text in ("100+0", "0+100"))
     assert not torch.equal(pixels(one), pixels(other))
+    assert measured.provenance["priors_from"] == "the held-out tenth of the training split"
+    assert given.provenance["priors_from"] == "numbers that were stated"
+
+
+def test_votes_on_images_and_on_labels_are_switched_off_apart(train: Split, folder: Path) -> None:
+    committee = {"committee": f"{NETWORK} + convnet-d2:width=4,norm=batch", "members": 2, "priors": "90+30"}
+    common = {**ALONE, **committee, "labels": "teacher", "label_statistics": "running"}
+    off = {
+        name: distilled("cvdd", train, folder, **common, **dict.fromkeys(fields, "equal"))
+        for name, fields in {"none": (), "images": ("voting",), "labels": ("label_voting",)}.items()
+    }
+    weights = {name: made.labels.spec()["weights"] for name, made in off.items()}
+    assert weights["images"] == weights["none"] != weights["labels"] == [0.5, 0.5]
+    assert torch.equal(pixels(off["labels"]), pixels(off["none"]))
+    assert not torch.equal(pixels(off["images"]), pixels(off["none"]))
 
 
 @pytest.mark.parametrize("method", ["sre2l", "cda"])
@@ -84,7 +100,7 @@ def test_a_set_tells_its_teacher_and_its_label_recipe(method: str, train: Split,
     assert teacher["network"] == "convnet-d1:norm=batch,width=4"
     assert 0 <= teacher["accuracy"] <= 1
     assert teacher["operations"] > 0
-    assert told["label_recipe"]["teachers"] == NETWORK
+    assert told["label_recipe"]["teachers"] == "convnet-d1:norm=batch,width=4"
     assert list(told["volatile"]["teacher_seconds"]) == ["convnet-d1:norm=batch,width=4"]
 
 

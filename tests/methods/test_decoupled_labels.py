@@ -13,7 +13,7 @@ from condense import methods, preprocessing, teachers
 from condense.budget import Budget
 from condense.data import Split
 from condense.distilled.labels import FULL
-from condense.errors import BadInput
+from condense.errors import BadInput, Unsuitable
 from condense.preprocessing import identity
 from condense.run import Run
 from condense.soft_labels import LabelRecipe
@@ -112,6 +112,19 @@ def quick() -> object:
         steps=3,
         roll_to=1,
     )
+
+
+def test_a_class_with_fewer_images_than_groups_is_refused_before_any_work(quick: object, tmp_path: Path) -> None:
+    """Three quarters of 16 + 4 + 16 images are 27: five groups of three classes and two networks."""
+    labels = torch.tensor([0] * 16 + [1] * 4 + [2] * 16)
+    images = torch.randint(0, 256, (36, 1, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    train, budget = Split.from_arrays(images, labels, ("one", "two", "three")), Budget(fraction=0.75)
+    with Run(tmp_path / "run", seed=0, cache_dir=tmp_path / "cache") as run:
+        with pytest.raises(Unsuitable, match="5 groups of one real image of every class, and the class 'two' has 4"):
+            infer.distill(train, budget, quick, run)
+        with pytest.raises(Unsuitable, match="lower it"):
+            infer.cost(train, budget, quick)
+    assert not (tmp_path / "cache").exists()
 
 
 def test_static_logits_take_the_stated_part_of_a_store_for_every_epoch(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -12,11 +13,24 @@ from torch import Tensor
 
 from condense import networks, teachers
 from condense.data import Split
+from condense.method import Cost
 from condense.networks import Network
 from condense.preprocessing import Preprocessing, identity, normalise
-from condense.recovery import Block, Descent, Objective, Observed, Views, class_blocks, cost, descend, recover
+from condense.recovery import (
+    Block,
+    Descent,
+    Objective,
+    Observed,
+    Synthesis,
+    Views,
+    class_blocks,
+    cost,
+    descend,
+    recover,
+)
 from condense.recovery.blocks import clip_, to_pixels
 from condense.run import Job, Run
+from condense.soft_labels import LabelRecipe, answering_cost
 
 SHAPE, CLASSES = (3, 8, 8), 4
 Build = Callable[..., Network]
@@ -122,10 +136,19 @@ def test_the_cost_adds_training_recovery_and_labels() -> None:
     built = [networks.build(name, SHAPE, CLASSES) for name in names]
     forward = sum(networks.operations(network, SHAPE) for network in built)
     together = "+".join(names)
-    announced = cost(train, together, recipe, images=40, steps=10, together=20, share=0.5, regions=300)
+    settings = Synthesis(10, 0.1, 0.01, 10.0, 1.0, False, 0, 0, "batch", None)
+    asked = LabelRecipe("regions", together, training="tiny-images", training_epochs=5, epochs=3)
+    labels = answering_cost(asked, train, 100)
+    announced = cost(train, together, recipe, settings, 40, labels, share=0.5)
     squeeze = teachers.committee_cost(together, train, recipe)
     assert announced.operations == squeeze.operations + forward * (2 * 0.5 * 40 * 10 + 300)
     assert announced.disk_bytes == 300 * CLASSES * 2
-    loaded = cost(train, f"{names[0]}@file.pt", recipe, images=40, steps=10, together=20)
+    none = Cost(operations=0.0, memory_bytes=0.0)
+    loaded = cost(train, f"{names[0]}@file.pt", recipe, settings, 40, none)
     assert loaded.operations == networks.operations(built[0], SHAPE) * 2 * 40 * 10
-    assert loaded.memory_bytes == 2 * networks.activation_bytes(built[0], SHAPE) * 20
+    maps, pixels = networks.activation_bytes(built[0], SHAPE), 2 * 40 * math.prod(SHAPE)
+    # No more images are together than there are classes, or than a batch or a chunk has.
+    assert loaded.memory_bytes == pixels + 2 * maps * CLASSES
+    for fewer in ({"batch": 2}, {"chunk": 2}):
+        small = cost(train, f"{names[0]}@file.pt", recipe, dataclasses.replace(settings, **fewer), 40, none)
+        assert small.memory_bytes == pixels + 2 * maps * 2

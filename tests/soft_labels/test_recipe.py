@@ -42,14 +42,14 @@ def test_fixed_labels_are_the_committees_logits(view: PlainView, wise: Callable[
     assert (quantised.form, quantised.temperature) == ("probabilities", 2.0)
 
 
-@pytest.mark.parametrize("codec", [FULL, Codec("smoothed", 2), Codec("logits", 1)])
-@pytest.mark.parametrize("truth", [0.0, 0.2])
+@pytest.mark.parametrize(
+    ("codec", "truth"),
+    [(FULL, 0.0), (FULL, 0.2), (Codec("smoothed", 2), 0.0), (Codec("smoothed", 2), 0.2), (Codec("logits", 1), 0.0)],
+)
 def test_fixed_labels_keep_the_class_that_an_image_was_made_for(
     view: PlainView, wise: Callable[..., Committee], codec: Codec, truth: float
 ) -> None:
     """A protocol on hard labels judges it, not what the committee takes the image for."""
-    if codec.kind == "logits" and truth:
-        pytest.skip("probabilities have no logits")
     plain = fixed(view, wise(), codec=codec)
     other = (plain.hard() + 1) % 3
     labels = fixed(view, wise(), codec=codec, classes=other, ground_truth=truth)
@@ -112,6 +112,26 @@ def test_a_recipe_that_is_none_is_refused() -> None:
         LabelRecipe.from_spec({"kind": "hard", "temprature": 3})
     with pytest.raises(BadInput, match=r"epochs.*got 'many'"):
         LabelRecipe.from_spec({"kind": "hard", "epochs": "many"})
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"kind": "hard", "temperature": 3.0}, "have no temperature"),
+        ({"kind": "hard", "teachers": "a"}, "have no teachers"),
+        ({"kind": "teacher", "teachers": "a", "epochs": 3, "codec": "logits"}, "have no codec, epochs; leave that out"),
+        ({"kind": "teacher", "teachers": "a", "ground_truth": 0.1}, "have no ground_truth"),
+        ({"kind": "fixed", "teachers": "a", "batch": 3}, "have no batch"),
+        ({"kind": "fixed", "teachers": "a", "linear": True}, "have no linear"),
+        ({"kind": "regions", "teachers": "a", "ground_truth": 0.1}, "have no ground_truth"),
+        ({"kind": "regions", "teachers": "a", "k": 3}, "k belongs to a codec"),
+        ({"kind": "regions", "teachers": "a", "mix": None, "mix_alpha": 0.5}, "mix_alpha to a mix"),
+        ({"kind": "fixed", "teachers": "a", "statistics": "batch"}, "would depend on the images that happen to be"),
+    ],
+)
+def test_a_field_that_would_be_ignored_is_refused(fields: dict[str, object], message: str) -> None:
+    with pytest.raises(BadInput, match=message):
+        LabelRecipe.from_spec(fields)
 
 
 def test_hard_labels_need_classes(view: PlainView, train: Split, space: Preprocessing, open_run: Callable) -> None:

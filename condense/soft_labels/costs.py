@@ -1,0 +1,41 @@
+"""The work of labelling: training who answers, and asking."""
+
+from __future__ import annotations
+
+from condense import networks, teachers
+from condense.data import Split
+from condense.distilled.labels import Codec
+from condense.method import Cost
+from condense.soft_labels.recipe import LabelRecipe, training_of
+
+_CHUNK = 256  # images that are asked about at once
+
+
+def cost(recipe: LabelRecipe, train: Split, images: int) -> Cost:
+    """The work of `label` for so many images, as if no teacher were in the cache."""
+    asking = answering_cost(recipe, train, images)
+    if recipe.kind == "hard":
+        return asking
+    training = teachers.committee_cost(recipe.teachers, train, training_of(recipe, train))
+    return Cost(
+        operations=training.operations + asking.operations,
+        memory_bytes=max(training.memory_bytes, asking.memory_bytes),
+        disk_bytes=asking.disk_bytes,
+    )
+
+
+def answering_cost(recipe: LabelRecipe, train: Split, images: int) -> Cost:
+    """The work of `label` for so many images by teachers that are there."""
+    if recipe.kind in ("hard", "teacher"):
+        return Cost(operations=0.0, memory_bytes=0.0)
+    names = [name.partition("@")[0] for name in teachers.members(recipe.teachers)]
+    works = [networks.work(name, train.shape, train.n_classes) for name in names]
+    answers = images if recipe.kind == "fixed" else images * recipe.crops * recipe.epochs
+    row = Codec(recipe.codec, recipe.k).nbytes(1, train.n_classes)
+    epoch = images * recipe.crops * train.n_classes
+    maps = max(work.activation_bytes for work in works)
+    return Cost(
+        operations=float(sum(work.operations for work in works)) * answers,
+        memory_bytes=max(float(_CHUNK * maps), 8.0 * epoch if recipe.kind == "regions" else 0.0),
+        disk_bytes=float(row * answers),
+    )
