@@ -14,7 +14,7 @@ from condense import machine, networks
 from condense.errors import BadInput, Diverged
 from condense.evaluate.records import Cell
 from condense.run.randomness import generator
-from condense.training import Engine, Recipe, Rng, Source, accuracy, check_batch, choose, train_seeds
+from condense.training import Engine, Recipe, Rng, Source, accuracy, check_labels, choose, train_seeds
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Trial:
         Raises:
             BadInput: when the network cannot take the images, or the labels were made for steps of another size.
         """
-        check_batch(self.source.labels, self.recipe)
+        check_labels(self.source.labels, self.recipe)
         example = self._build(stream(self.network, seeds[0])("init"))
         return choose(self.recipe, example, len(self.source), self.device, shape=self.shape, seeds=len(seeds))
 

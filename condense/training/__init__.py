@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from condense.training.batches import check_batch
+from condense.training.batches import check_labels
 from condense.training.descent import train, train_seeds
 from condense.training.engines import Engine, choose
 from condense.training.evaluation import accuracy, predict
@@ -20,7 +20,7 @@ __all__ = [
     "Source",
     "SplitSource",
     "accuracy",
-    "check_batch",
+    "check_labels",
     "choose",
     "on_device",
     "predict",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from condense import augment
-from condense.distilled.labels import Dictating, LabelBatch, Labels
+from condense.distilled.labels import Answering, Dictating, LabelBatch, Labels
 from condense.errors import BadInput
 from condense.training.losses import as_target
 from condense.training.recipe import Recipe
@@ -24,12 +24,6 @@ class Batch:
     images: Tensor  # (N, C, H, W), augmented
     target: Tensor  # (N,) int64, or (N, K) floats
     norm_group: Tensor | None  # (N,) samples with equal numbers share batch statistics; None: all do
-
-
-class _Teacher(Protocol):
-    """Labels of the form "teacher"."""
-
-    def targets_for(self, images: Tensor) -> Tensor: ...
 
 
 class Batches:
@@ -53,7 +47,7 @@ class Batches:
         self._augment = augment.from_spec(recipe.augment) if recipe.augment else None
         self._mix = augment.mixing_from_spec(recipe.mix) if recipe.mix else None
         self._order = (-1, torch.empty(0, dtype=torch.int64))  # of one epoch
-        check_batch(source.labels, recipe)
+        check_labels(source.labels, recipe)
         self.steps_per_epoch = steps_per_epoch(source, recipe)
 
     @property
@@ -87,7 +81,9 @@ class Batches:
 
     def _target(self, labels: LabelBatch, images: Tensor, mix: augment.Mix | None) -> Tensor:
         if labels.form == "teacher":  # answers for the images as they are now, mixed or not
-            return as_target(cast(_Teacher, self._labels).targets_for(images), "probabilities", self._recipe.loss)
+            asked = cast(Answering, self._labels)
+            form = "logits" if asked.softened_at is None else "probabilities"
+            return as_target(asked.answers_for(images), form, self._recipe.loss)
         assert labels.target is not None
         of_logits = self._mix is not None and self._mix.of_logits
         if mix is not None and of_logits and labels.form == "logits":
@@ -102,10 +98,20 @@ def steps_per_epoch(source: Source, recipe: Recipe) -> int:
     return labels.steps(0) if isinstance(labels, Dictating) else recipe.steps_per_epoch(len(source))
 
 
-def check_batch(labels: Labels, recipe: Recipe) -> None:
-    """Raises BadInput when the labels were made for steps of another size than the recipe's."""
+def check_labels(labels: Labels, recipe: Recipe) -> None:
+    """Whether a recipe can train on labels of their kind.
+
+    Raises:
+        BadInput: for labels that were made for steps of another size than the recipe's, or at another temperature.
+    """
     if isinstance(labels, Dictating) and labels.batch != recipe.batch:
         raise BadInput(
             f"the labels were made for steps of {labels.batch} samples, the recipe has {recipe.batch}; use a protocol "
             "with that batch, or label the set again for this one"
+        )
+    softened = labels.softened_at if isinstance(labels, Answering) else None
+    if softened is not None and recipe.loss.kind == "kl" and softened != recipe.loss.temperature:
+        raise BadInput(
+            f"the labels are an average of probabilities at temperature {softened:g}, the recipe compares at "
+            f"{recipe.loss.temperature:g}; use a protocol with that temperature, or label the set again for this one"
         )

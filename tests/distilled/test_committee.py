@@ -92,7 +92,10 @@ def test_a_committee_that_does_not_fit_itself_is_refused(whitened: Preprocessing
 def test_labels_by_a_committee_weigh_as_much_as_its_members() -> None:
     labels = CommitteeLabels(wise(), torch.arange(6) % 3)
     assert labels.nbytes() == sum(member.nbytes() for member in wise().members) + 6
-    torch.testing.assert_close(labels.targets_for(IMAGES), wise().targets_for(IMAGES))
+    torch.testing.assert_close(labels.answers_for(IMAGES), wise().logits_for(IMAGES))
+    averaged = CommitteeLabels(wise(average="probabilities"))
+    torch.testing.assert_close(averaged.answers_for(IMAGES), averaged.committee.targets_for(IMAGES))
+    assert (labels.softened_at, averaged.softened_at) == (None, 2.0)
     assert labels.hard().tolist() == [0, 1, 2, 0, 1, 2]
 
 

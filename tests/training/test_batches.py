@@ -8,8 +8,18 @@ from torch.nn import functional as F
 
 from condense import augment, networks
 from condense.augment import Mix
-from condense.distilled.labels import HardLabels, ReplayedLabels, Representations, SoftLabels, TeacherLabels
+from condense.distilled.labels import (
+    Committee,
+    CommitteeLabels,
+    HardLabels,
+    Member,
+    ReplayedLabels,
+    Representations,
+    SoftLabels,
+    TeacherLabels,
+)
 from condense.errors import BadInput
+from condense.preprocessing import identity
 from condense.training import Loss, Recipe, Resident, Rng
 from condense.training.batches import Batch, Batches
 from condense.training.replay import replay_view
@@ -114,10 +124,32 @@ def test_groups_of_batch_statistics_come_from_the_labels(source: Resident, strea
 def test_a_teacher_answers_for_the_images_as_they_are_trained_on(source: Resident, stream: Stream) -> None:
     teacher = networks.build("mlp:width=8", (3, 16, 16), 4, torch.Generator().manual_seed(1))
     labels = TeacherLabels("mlp:width=8", teacher.state_dict(), (3, 16, 16), 4, temperature=2.0)
-    recipe = Recipe(1, 8, augment={"kind": "dsa"}, mix={"kind": "mixup"}, loss=Loss("kl"))
+    recipe = Recipe(1, 8, augment={"kind": "dsa"}, mix={"kind": "mixup"}, loss=Loss("kl", 5.0))
     batch = batch_of(Resident(source.images, labels, 4), recipe, stream(0))
-    with torch.no_grad():
-        torch.testing.assert_close(batch.target, (teacher(batch.images) / 2).softmax(1))
+    with torch.no_grad():  # at the temperature of the recipe, as stored logits are
+        torch.testing.assert_close(batch.target, (teacher(batch.images) / 5).softmax(1))
+
+
+def test_answers_of_a_committee_are_softened_as_stored_logits_are(source: Resident, stream: Stream) -> None:
+    """Its own temperature counts only where it averages probabilities, and then no other one will do."""
+    names = ("mlp:width=8", "mlp:width=6")
+    space = identity()
+    members = tuple(
+        Member(name, networks.build(name, (3, 16, 16), 4, torch.Generator().manual_seed(1)).state_dict(), space)
+        for name in names
+    )
+    logits = Committee(members, (3, 16, 16), 4, space, temperature=20.0)
+    recipe = Recipe(1, 8, loss=Loss("kl", 5.0))
+    asked = batch_of(Resident(source.images, CommitteeLabels(logits), 4), recipe, stream(0))
+    stored = SoftLabels(logits.logits_for(source.images), form="logits")
+    expected = batch_of(Resident(source.images, stored, 4), recipe, stream(0))
+    torch.testing.assert_close(asked.target, expected.target)
+    averaged = Committee(members, (3, 16, 16), 4, space, average="probabilities", temperature=20.0)
+    soft = Resident(source.images, CommitteeLabels(averaged), 4)
+    with pytest.raises(BadInput, match="probabilities at temperature 20, the recipe compares at 5; use a protocol"):
+        batch_of(soft, recipe, stream(0))
+    same = batch_of(soft, recipe.replace(loss=Loss("kl", 20.0)), stream(0))
+    torch.testing.assert_close(same.target, averaged.targets_for(same.images))
 
 
 def test_vectors_cannot_be_trained_on_as_classes(source: Resident, stream: Stream) -> None:

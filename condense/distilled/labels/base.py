@@ -26,7 +26,7 @@ class LabelBatch:
     Args:
         indices: (B,) int64, positions in the view of the set; replayed labels put their own here.
         target: (B,) int64 classes, (B, K) probabilities or logits, (B, D) representations; None for a teacher, which
-            answers `targets_for(images)` once the images of the step are made.
+            answers once the images of the step are made; see `Answering`.
         crop: (B, 4) float, top, left, height, width as fractions of the image.
         flip: (B,) bool, mirrored left to right after the crop.
         mix: partners (positions within the batch), weights and box, applied after crop and flip.
@@ -104,6 +104,18 @@ class Dictating(Protocol):
 
     def steps(self, epoch: int) -> int:
         """Steps of an epoch."""
+
+
+@runtime_checkable
+class Answering(Protocol):
+    """Labels of the form "teacher": they answer for images as they are after augmentation and mixing."""
+
+    @property
+    def softened_at(self) -> float | None:
+        """The temperature of the probabilities that are answered; None for logits, which the recipe softens."""
+
+    def answers_for(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) in the space of the set -> (B, K)."""
 
 
 Restore = Callable[[Mapping[str, Any], Mapping[str, Tensor], Path], Labels]

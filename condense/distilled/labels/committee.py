@@ -168,7 +168,8 @@ class CommitteeLabels(OptionalClasses):
     """Targets are a committee's answers to the images of the step, after augmentation and mixing.
 
     Args:
-        committee: its `space` is that of the set, its `temperature` that of the targets.
+        committee: its `space` is that of the set; at its `temperature` probabilities are averaged, while averaged
+            logits are softened at that of the recipe which trains on them, as stored logits are.
         classes: (M,) the class that each image was made for, where there is one.
 
     Raises:
@@ -197,9 +198,15 @@ class CommitteeLabels(OptionalClasses):
     def count(self) -> int | None:
         return None if self.classes is None else len(self.classes)
 
-    def targets_for(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) in preprocessed space -> (B, K) probabilities at the committee's temperature."""
-        return self.committee.targets_for(images)
+    @property
+    def softened_at(self) -> float | None:
+        """The committee's temperature where it averages probabilities; an average of logits serves every one."""
+        return None if self.committee.average == "logits" else self.committee.temperature
+
+    def answers_for(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) in preprocessed space -> (B, K) logits, or probabilities where they are averaged."""
+        own = self.committee
+        return own.logits_for(images) if self.softened_at is None else own.targets_for(images)
 
     def view(self, epoch: int, step: int, indices: Tensor) -> LabelBatch:
         return LabelBatch(indices, target=None, form="teacher")

@@ -31,7 +31,7 @@ class TeacherLabels(OptionalClasses):
         state: its parameters and buffers.
         shape: (C, H, W) that it was built for.
         n_classes: K, its outputs.
-        temperature: divides its logits before the softmax.
+        temperature: at which its answers are meant to be softened; a training recipe has a temperature of its own.
         classes: (M,) the class that each image was made for, where there is one.
 
     Raises:
@@ -68,6 +68,15 @@ class TeacherLabels(OptionalClasses):
     def targets_for(self, images: Tensor) -> Tensor:
         """(B, C, H, W) in preprocessed space -> (B, K) probabilities at the labels' temperature."""
         return (self.logits_for(images) / self.temperature).softmax(1)
+
+    @property
+    def softened_at(self) -> float | None:
+        """It answers logits."""
+        return None
+
+    def answers_for(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) in preprocessed space -> (B, K) logits."""
+        return self.logits_for(images)
 
     def view(self, epoch: int, step: int, indices: Tensor) -> LabelBatch:
         return LabelBatch(indices, target=None, form="teacher")
