@@ -124,9 +124,11 @@ def _fields(path: Path) -> dict[str, Tensor]:
     if partner is None:
         return step
     top, left, bottom, right = (0, 0, 0, 0) if box is None else (int(side) for side in box)
+    # A CutMix may cut a box of no pixels, and a box without area stands for MixUp in a store: nothing was mixed then.
+    empty = box is not None and (bottom - top) * (right - left) == 0
     return step | {
         "partner": partner.long(),
-        "mix_weight": torch.tensor([float(weight)]),
+        "mix_weight": torch.tensor([1.0 if empty else float(weight)]),
         "mix_box": torch.tensor([[top, left, bottom - top, right - left]]),
     }
 

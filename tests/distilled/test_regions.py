@@ -141,6 +141,7 @@ def test_regions_of_one_image_stand_side_by_side_and_are_mixed_with_each_other()
         ({"norm_group": 1}, "norm_group=1"),
         ({"scale": (0.5, 2.0)}, "ends at 1"),
         ({"mix": {"kind": "blend"}}, "blend"),
+        ({"mix": {"kind": "cutmix", "probability": 0.5}}, "in every step or in none"),
     ],
 )
 def test_a_rule_that_does_not_fit_itself_is_refused(change: dict[str, object], message: str) -> None:

@@ -11,6 +11,7 @@ import torch
 
 from condense.errors import BadInput, DamagedFile
 from condense.soft_labels import read_fkd, sampler_orders
+from condense.training.replay import replay_mix
 
 PICK = torch.zeros(1, dtype=torch.int64)
 ORDERS = [torch.tensor([4, 2, 0, 1, 3]), torch.tensor([0, 1, 2, 3, 4])]
@@ -62,6 +63,17 @@ def test_what_was_written_is_replayed(write: Callable, tmp_path: Path, mix: str 
         assert float(found.mix.weight) == weight
         # x1, y1, x2, y2 run over rows and columns in the authors' code: rows 2 to 9, columns 4 to 32.
         assert (found.mix.box is None) if box is None else (found.mix.box.tolist() == [2, 4, 7, 28])
+
+
+def test_an_empty_box_mixes_nothing(write: Callable, tmp_path: Path) -> None:
+    """CutMix with a weight near 1 rounds its box to no pixels; as MixUp the images would be mixed a little."""
+    contents = write()
+    content = contents[0, 0]
+    content[3:5] = 0.999, [np.clip(side, 0, 32) for side in (5, 6, 5, 6)]
+    torch.save(content, tmp_path / "epoch_0" / "batch_0.tar")
+    found = read_fkd(tmp_path, ORDERS).view(0, 0, PICK)
+    images = torch.rand(3, 1, 8, 8)
+    assert torch.equal(replay_mix(images, found.mix), images)
 
 
 def test_the_order_of_the_authors_is_that_of_pytorchs_sampler() -> None:

@@ -66,8 +66,8 @@ class Regions:
         for name in ("shape", "scale", "ratio"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         self._crop  # refuses intervals that are none  # noqa: B018
-        if self.mix is not None:
-            mixing_from_spec(self.mix)
+        if self.mix is not None and mixing_from_spec(self.mix).probability != 1.0:
+            raise BadInput(f"regions are mixed in every step or in none, got {dict(self.mix)}; leave probability out")
         if min(self.count, self.batch, self.crops) < 1 or self.batch % self.crops:
             raise BadInput(
                 f"a step holds whole images with all their crops: count={self.count}, batch={self.batch} and "
