@@ -68,13 +68,13 @@ def transfer(
     """Judges saved sets by what networks trained on them are worth on other data; finished numbers are not repeated.
 
     Args:
-        sets: folders, or names under `runs/sets`.
+        sets: folders, or names under `runs/sets`; none judges the references of `dataset` alone.
         targets: data sets, with adapters; brought into the shape of each set's source.
         networks, seeds: a part of the protocol's panel, another number of seeds; None is the protocol's own.
         baselines: distil and judge, for each set, random and k-means images with teacher features of the same source,
             budget, seed and teacher.
         references: judge fresh networks and self-supervision on all images of the source too.
-        dataset: where the sets' data lie, when their recorded name does not say.
+        dataset: where the sets' data lie, when their recorded name does not say; without sets, the source.
 
     Raises:
         UnknownName, BadInput, DamagedFile: for anything in the request that cannot be done, before hours were spent.
@@ -96,13 +96,14 @@ def transfer(
     opened = {name: _open_targets(request, source) for name, source in sources.items()}
     report = TransferReport()
     seen: set[str] = set()
+    if references and not loaded and dataset is not None:
+        _judge_references(place.dataset(dataset), request, report)
     for name, judged in loaded:
         source, found = sources[str(name)], opened[str(name)]
         beside = _baselines(judged, dataset, place) if baselines else []
         if references and source.fingerprint not in seen:
             seen.add(source.fingerprint)
-            _judge(Scratch(), "scratch", None, source, found, request, report)
-            _judge(SelfSupervised(source.train, rules), "self-supervised", None, source, found, request, report)
+            _judge_references(source, request, report)
         for each in (*beside, judged):
             if each.id not in seen:
                 seen.add(each.id)
@@ -113,6 +114,13 @@ def transfer(
 
 def _open_targets(request: _Request, source: Dataset) -> list[Dataset]:
     return [in_shape(name, source.shape, request.place.dataset) for name in request.targets]
+
+
+def _judge_references(source: Dataset, request: _Request, report: TransferReport) -> None:
+    opened = _open_targets(request, source)
+    _judge(Scratch(), "scratch", None, source, opened, request, report)
+    everything = SelfSupervised(source.train, request.protocol)
+    _judge(everything, "self-supervised", None, source, opened, request, report)
 
 
 def _baselines(judged: DistilledSet, dataset: str | None, place: Place) -> list[DistilledSet]:

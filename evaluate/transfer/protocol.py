@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from condense.self_supervised import BarlowTwins
     from condense.training import Recipe
 
+_STARTS = 5  # of a usual table: two references, two baselines, a method
 FOLDER = Path(__file__).resolve().parent / "protocols"
 Kind = Literal["fine-tune", "probe"]
 
@@ -123,6 +124,14 @@ class TransferProtocol(_Part):
         kinds: list[Kind] = ["fine-tune"] if self.fine_tune else []
         kinds += ["probe"] if self.probe else []
         return [Setting(kind, share) for kind in kinds for share in self.shares]
+
+    @property
+    def trainings(self) -> int:
+        """Trainings of one network on as many images that a usual table makes; they share what is compiled of it.
+
+        A property of the protocol, not of what is left to do: a run that is continued trains with the same engine.
+        """
+        return self.seeds * _STARTS
 
     def self_supervision(self, network: str) -> BarlowTwins:
         """How the reference trains a network on all images of the source."""

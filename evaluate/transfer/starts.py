@@ -24,7 +24,7 @@ from condense.evaluate.version import TRANSFER
 from condense.networks import Network
 from condense.preprocessing import Preprocessing, normalise
 from condense.run.randomness import generator
-from condense.training import Recipe, Rng, on_device, train
+from condense.training import Recipe, Rng, choose, on_device, train
 
 if TYPE_CHECKING:
     from condense.run import Run
@@ -137,7 +137,8 @@ class FromSet:
         source = on_device(dataclasses.replace(self.view, labels=labels), torch.device(run.device))
         network = run.place(fresh(name, shape, seed))
         replace_classifier(network, labels.n_classes, stream("pretrain", name, seed)("head"))
-        train(network, source, recipe, stream("pretrain", name, seed), run=run)
+        engine = choose(recipe, network, len(source), run.device, shape=shape, seeds=self.protocol.trainings)
+        train(network, source, recipe, stream("pretrain", name, seed), engine=engine, run=run)
         return network.state_dict()
 
     @property

@@ -67,7 +67,7 @@ class Use:
         network = copy.deepcopy(self.network)
         replace_classifier(network, target.train.n_classes, stream("head", self.name, self.seed)("weights"))
         source = on_device(SplitSource(target.train.subset(rows), self.space), device)
-        engine = choose(recipe, network, len(rows), device, shape=target.shape)
+        engine = choose(recipe, network, len(rows), device, shape=target.shape, seeds=self.protocol.trainings)
         train(network, source, recipe, draws, engine=engine)
         test = on_device(SplitSource(target.test, self.space), device)
         # Compiling a test pays only where the training was compiled for the same shapes anyway; one test does not.

@@ -96,6 +96,12 @@ def test_a_method_s_baselines_share_its_teacher(made: tuple[Path, str], home: Pa
     assert report.failures == []
 
 
+def test_the_references_of_a_source_can_be_judged_on_their_own(home: Path, protocol: str) -> None:
+    report = api.transfer([], ["digits[5-9]"], protocol, dataset="digits[0-4]", results=home / "alone")
+    assert [path.stem for path in report.records] == ["scratch", "self-supervised"]
+    assert all(cell.status == "ok" for path in report.records for cell in records.read(path).cells.values())
+
+
 def test_the_ordinary_judge_names_the_command(
     made: tuple[Path, str], home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

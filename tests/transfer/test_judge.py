@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 import torch
 
-from condense import distilled
+from condense import distilled, networks, training
 from condense.data import Dataset
 from condense.distilled import DistilledSet, HardLabels, SoftLabels
 from condense.errors import BadInput, Diverged
 from condense.evaluate.records import Cell
+from condense.evaluate.transfer import protocol as protocols
 from condense.evaluate.transfer import starts, uses
 from condense.evaluate.transfer.judge import transfer
 from condense.evaluate.transfer.protocol import Setting, TransferProtocol
@@ -23,6 +24,7 @@ from condense.evaluate.transfer.uses import Use
 from condense.preprocessing import normalise
 from condense.probing import ridge_probe
 from condense.run import Run
+from condense.training import engines
 
 NETWORK = "convnet-d1:norm=batch,width=4"
 
@@ -203,6 +205,30 @@ def test_a_diverging_start_fails_its_seed_and_says_when(
     found = list(transfer(Scratch(), source.shape, targets, make_protocol(), run))
     assert {cell.status for place, cell in found if place.setting.startswith("fine-tune")} == {"failed"}
     assert {cell.status for place, cell in found if place.setting.startswith("probe")} == {"ok"}
+
+
+def test_trainings_of_a_table_that_share_a_graph_repay_compiling_it(
+    represented, source, targets, make_protocol, run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def watched(*arguments: Any, seeds: int = 1, **more: Any) -> training.Engine:
+        asked.append(seeds)
+        return training.choose(*arguments, seeds=seeds, **more)
+
+    for module in (starts, uses):
+        monkeypatch.setattr(module, "choose", watched)
+    protocol = make_protocol(seeds=3, shares=[1.0], probe=False)
+    measured(FromSet(represented.training_view(), protocol, False), source, targets[:1], protocol, run, seeds=[2])
+    assert asked == [15, 15]  # a set and its use, whatever part of the table this process makes
+    narrow = protocols.load("transfer-narrow")
+    (name,) = narrow.networks((3, 32, 32))
+    recipe = narrow.fine_tune.recipe_for(25_000, flips=True)  # type: ignore[union-attr]
+    network = networks.build(name, (3, 32, 32), 5)
+    monkeypatch.setattr(engines, "_compiler", lambda: True)
+    many, one = (training.choose(recipe, network, 25_000, "cpu", shape=(3, 32, 32), seeds=n) for n in (15, 1))
+    assert many.compile
+    assert not one.compile
 
 
 def test_labels_that_cannot_be_trained_on_give_a_reason(represented, source, targets, make_protocol, run) -> None:

@@ -1,0 +1,75 @@
+"""A transfer that is really killed, in pre-training, in fine-tuning or between two records, and continued."""
+
+from __future__ import annotations
+
+import dataclasses
+import multiprocessing
+import os
+import random
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import transfer_cases
+
+from condense import distilled, files
+from condense.evaluate.transfer import records
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["condense.api"])
+KILLS = 4
+PATIENCE_SECONDS = 150.0
+MADE_BY = {"method": "random_teacher", "title": "Random", "kind": "synthetic", "config": {}, "seed": 0}
+
+
+def prepared(folder: Path) -> Path:
+    """A folder with a saved set and a protocol."""
+    judged, source = transfer_cases.represented(), transfer_cases.source()
+    origin = {"dataset": {"name": source.name, "fingerprint": source.fingerprint}, "budget": {"total": 6}}
+    files.write_json(
+        folder / "transfer-tiny-1.json", transfer_cases.protocol(seeds=1).model_dump(mode="json", by_alias=True)
+    )
+    distilled.save(dataclasses.replace(judged, provenance=MADE_BY | origin), folder / "set")
+    return folder
+
+
+def accuracies(folder: Path) -> dict[str, dict[str, Any]]:
+    """Seeds and accuracies of every cell of every record."""
+    found = records.read_all(folder / "results")
+    return {
+        record.start: {name: (cell.status, cell.seeds, cell.accuracy) for name, cell in record.cells.items()}
+        for record in found
+    }
+
+
+def start(folder: Path) -> multiprocessing.process.BaseProcess:
+    process = CONTEXT.Process(target=transfer_cases.judge_in, args=(folder,))
+    process.start()
+    return process
+
+
+def finish(folder: Path) -> float:
+    """Seconds of a process that nobody disturbs, its fork included."""
+    begin = time.monotonic()
+    process = start(folder)
+    process.join(PATIENCE_SECONDS)
+    assert process.exitcode == 0
+    return time.monotonic() - begin
+
+
+def test_a_transfer_that_is_killed_and_continued_gives_the_same_numbers(tmp_path: Path) -> None:
+    seconds = finish(prepared(tmp_path / "unbroken"))
+    folder, moments = prepared(tmp_path / "killed"), random.Random(0)
+    for _ in range(KILLS):
+        process = start(folder)
+        process.join(moments.uniform(0.0, seconds))
+        if process.exitcode is None:
+            assert process.pid is not None
+            os.kill(process.pid, signal.SIGKILL)
+        process.join()
+    finish(folder)
+    expected = accuracies(tmp_path / "unbroken")
+    assert set(expected) == {"scratch", "self-supervised", "set"}
+    assert all(len(cells) == 8 for cells in expected.values())  # two targets, two uses, two shares
+    assert accuracies(folder) == expected
