@@ -55,7 +55,7 @@ class Gain:
 
 # results/benchmarks/judge.json, sides eager and compiled, 100 images of 3 x 32 x 32 in float32, two threads of an AMD
 # EPYC with AVX-512: ConvNet-D3 of width 128 keeps 0.156e9 bytes and saves 0.033 to 0.035 s a step (fastest and median
-# steps), of width 32 0.040e9 bytes and 0.009 to 0.010 s: 0.21 to 0.26 s for 1e9 bytes. Both graphs take 20 s to compile.
+# steps), of width 32 0.040e9 bytes and 0.009 to 0.010 s: 0.21 to 0.26 s for 1e9 bytes. Both graphs compile in 20 s.
 # Of other families nothing is recorded, so they are trained uncompiled; `benchmarks/judge.py --sides eager compiled
 # --networks mlp lenet alexnet vgg11 resnet18 vit` measures those of the panel.
 GAINS = {"ConvNet": Gain(saved_seconds=0.25, compile_seconds=15.0)}
