@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,8 @@ from torch.func import functional_call
 
 from condense.errors import BadInput
 from condense.networks import has_dropout, uses_batch_statistics
+
+T = TypeVar("T")
 
 
 class FlatNetwork:
@@ -33,6 +36,7 @@ class FlatNetwork:
         self._buffers = {name: buffer.detach().clone() for name, buffer in module.named_buffers()}
         self._shapes = {name: parameter.shape for name, parameter in module.named_parameters()}
         self._sizes = [shape.numel() for shape in self._shapes.values()]
+        self._derived: dict[Hashable, Any] = {}
 
     @property
     def size(self) -> int:
@@ -48,6 +52,13 @@ class FlatNetwork:
     def shapes(self) -> Mapping[str, torch.Size]:
         """Name and shape of every parameter, in the order in which they lie in the vector."""
         return dict(self._shapes)
+
+    def derived(self, key: Hashable, build: Callable[[], T]) -> T:
+        """What `build()` makes of this architecture: made at the first call with a key, kept as long as the network."""
+        if key not in self._derived:
+            self._derived[key] = build()
+        found: T = self._derived[key]
+        return found
 
     def flatten(self, source: nn.Module | Mapping[str, Tensor]) -> Tensor:
         """The parameters of a module, or a mapping of all of them by name, as a new vector (P,).

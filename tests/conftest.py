@@ -22,6 +22,8 @@ def cache_of_this_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CONDENSE_CACHE", str(shared))
+        # Machine code too: a worker that is killed while it links leaves a torn library for the next session to load.
+        patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(base / "inductor"))
         yield shared
 
 

@@ -16,6 +16,7 @@ over, the graphs of the last steps are kept from the forward sweep and need not 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -26,27 +27,25 @@ from condense.unroll.inner import InnerLoop, Segment
 from condense.unroll.steps import Pull, Step
 
 
-class Sweep(torch.autograd.Function):
-    """outer loss of (images, labels, step_size); the backward sweep runs when, and only when, backward is called.
+@dataclass(frozen=True)
+class Plan:
+    """What is swept over, besides the tensors that get gradients.
 
-    Without `curvature` it is TESLA's gradient: every theta_k is held constant when step k is differentiated. What is
-    dropped, the way in which earlier steps move later gradients, is of first order in steps * step size * curvature.
-    Cosine with the exact gradient of the images, and the ratio of their norms (benchmarks/tesla_bias.py: digits, IPC 1,
-    ConvNet of width 16, from the expert's epoch 20): 0.97 and 1.24 for 10 steps of 0.01; 0.81 and 1.45 for 50;
-    0.67 and 1.91 for 50 steps of 0.05. The step size's gradient came out 1.10, 1.09 and 1.51 times too large.
+    curvature: False is TESLA's gradient, which holds every theta_k constant when step k is differentiated.
     """
 
+    inner: InnerLoop
+    segment: Segment
+    step: Step
+    curvature: bool
+
+
+class ConstantMemoryUnroll(torch.autograd.Function):
+    """outer loss of (images, labels, step_size); the backward sweep runs when, and only when, backward is called."""
+
     @staticmethod
-    def forward(
-        ctx: Any,
-        images: Tensor,
-        labels: Tensor,
-        step_size: Tensor,
-        inner: InnerLoop,
-        segment: Segment,
-        step: Step,
-        curvature: bool,
-    ) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, images: Tensor, labels: Tensor, step_size: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:
+        inner, segment, step = plan.inner, plan.segment, plan.step
         path, velocities = [segment.start], list[Tensor]()
         step.begin(len(inner.batches))
         for k, batch in enumerate(inner.batches):
@@ -61,14 +60,14 @@ class Sweep(torch.autograd.Function):
         end = path[-1].clone()
         # As saved tensors, not as attributes: autograd then gives the path up when the backward sweep is done.
         ctx.save_for_backward(images, labels, step_size, *path, *velocities)
-        ctx.parts = (inner, segment, step, curvature)
+        ctx.plan = plan
         ctx.mark_non_differentiable(end)
         return loss, end
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-        inner, segment, step, curvature = ctx.parts
+        inner, segment = ctx.plan.inner, ctx.plan.segment
         images, labels, step_size, *saved = ctx.saved_tensors
         path, velocities = saved[: len(inner.batches) + 1], saved[len(inner.batches) + 1 :]
         image_gradient = torch.zeros_like(images)
@@ -81,7 +80,7 @@ class Sweep(torch.autograd.Function):
                 adjoint = adjoint + upstream * segment.pull(match, path[k + 1])
             weight = arriving - step_size * adjoint if inner.momentum else adjoint
             rows = inner.batches[k].to(images.device)
-            pulled = _pull_batch(inner, step, k, path[k], images[rows], labels[rows], weight, curvature)
+            pulled = _pull_batch(ctx.plan, k, path[k], images[rows], labels[rows], weight)
             # Without momentum w = -step_size * a: pulling along a gives <a, g_k> for the step size as well.
             factor = inner.scale if inner.momentum else -step_size * inner.scale
             along = torch.dot(adjoint, velocities[k]) if inner.momentum else inner.scale * pulled.along
@@ -92,25 +91,16 @@ class Sweep(torch.autograd.Function):
             if pulled.parameters is not None:
                 adjoint = adjoint + factor * pulled.parameters
             arriving = inner.momentum * weight
-        return image_gradient, label_gradient, step_size_gradient, None, None, None, None
+        return image_gradient, label_gradient, step_size_gradient, None
 
 
-def _pull_batch(
-    inner: InnerLoop,
-    step: Step,
-    k: int,
-    parameters: Tensor,
-    images: Tensor,
-    labels: Tensor,
-    direction: Tensor,
-    curvature: bool,
-) -> Pull:
+def _pull_batch(plan: Plan, k: int, parameters: Tensor, images: Tensor, labels: Tensor, direction: Tensor) -> Pull:
     """The derivatives of <direction, g_k>, through `prepare` back to the rows of the synthetic set."""
     with torch.enable_grad():
         images = images.detach().requires_grad_()
         labels = labels.detach().requires_grad_(labels.is_floating_point())
-        prepared, targets = inner.prepare(k, images, labels)
-    pulled = step.pull(k, parameters, prepared.detach(), targets.detach(), direction, curvature)
+        prepared, targets = plan.inner.prepare(k, images, labels)
+    pulled = plan.step.pull(k, parameters, prepared.detach(), targets.detach(), direction, plan.curvature)
     outputs: list[Tensor] = [prepared]
     cotangents: list[Tensor] = [pulled.images]
     inputs: list[Tensor] = [images]

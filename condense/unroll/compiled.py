@@ -7,7 +7,6 @@ are cut into pieces whose maps stay in the processor's cache: the loss is a sum 
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -16,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from condense.flat import FlatNetwork
-from condense.unroll.lowered import LoweredConvNet
+from condense.unroll.lowered import Lowered, LoweredConvNet
 from condense.unroll.steps import Pull
 
 # The first maps of this many images take 10 MB at 32 pixels and width 128; a pass over those of 100 images ran at half
@@ -37,63 +36,87 @@ class _Piece(NamedTuple):
     used: int  # rows that belong to the batch
 
 
+class _Dual(NamedTuple):
+    """How the loss and its derivatives change along a direction of the parameters."""
+
+    loss: Tensor
+    parameters: Lowered
+    patches: Tensor
+    targets: Tensor
+
+
 class Compiled:
     """One inner step of a ConvNet, for pieces of `rows` images.
 
     half: products in bfloat16.
-    build: makes machine code of a function; by default TorchInductor does.
+    build: makes machine code of a function; tests give another one than TorchInductor.
 
     Raises:
         BadInput: for a network other than the ConvNet.
     """
 
     def __init__(self, network: FlatNetwork, half: bool, rows: int, build: Build | None = None):
-        build = build or _graph
-        self._network = LoweredConvNet(network, half)
+        build = build or _machine_code
+        self._size = network.size
         self._classes = network.shapes["classifier.bias"][0]
+        self._network = LoweredConvNet(network, half)
         self._rows = rows
-        self._slope = build(torch.func.grad(self._of_patches))
-        self._dual = build(self._along)
+        self._slope = build(_slope_of(self._network))
+        self._dual = build(_dual_of(self._network))
 
     def begin(self, steps: int) -> None:
         pass  # no graph is ever kept
 
     def gradient(self, k: int, parameters: Tensor, images: Tensor, targets: Tensor) -> Tensor:
-        with torch.enable_grad():
-            leaf = parameters.detach().requires_grad_()
-            lowered = self._network.lower(leaf)
-        values = _detached(lowered)
-        total = [torch.zeros_like(value) for value in values]
+        leaf, lowered = self._lowered(parameters)
+        values = lowered.detached()
+        total = [torch.zeros_like(value) for value in values.tensors()]
         for piece in self._pieces(images, targets):
             patches = self._network.patches(piece.images).contiguous()
-            torch._foreach_add_(total, self._slope(values, patches, piece.targets, piece.weights))
-        return torch.autograd.grad(lowered, leaf, total)[0]
+            torch._foreach_add_(total, self._slope(values, patches, piece.targets, piece.weights).tensors())
+        return torch.autograd.grad(lowered.tensors(), leaf, total)[0]
 
     def pull(
         self, k: int, parameters: Tensor, images: Tensor, targets: Tensor, direction: Tensor, curvature: bool
     ) -> Pull:
-        with torch.enable_grad():
-            leaf = parameters.detach().requires_grad_()
-            lowered = self._network.lower(leaf)
-        values, along = _detached(lowered), images.new_zeros(())
+        leaf, lowered = self._lowered(parameters)
+        values, along = lowered.detached(), images.new_zeros(())
         heading = self._network.lower(direction)  # the lowered form is linear in the parameters
-        total = [torch.zeros_like(value) for value in values]
+        total = [torch.zeros_like(value) for value in values.tensors()]
         by_images, by_targets = [], []
         for piece in self._pieces(images, targets):
             with torch.enable_grad():
                 pixels = piece.images.requires_grad_()
                 patches = self._network.patches(pixels).contiguous()
             found = self._dual(values, heading, patches.detach(), piece.targets, piece.weights)
-            torch._foreach_add_(total, found.parameters)
-            along = along + found.along
+            torch._foreach_add_(total, found.parameters.tensors())
+            along = along + found.loss
             by_images.append(torch.autograd.grad(patches, pixels, found.patches)[0][: piece.used])
             by_targets.append(found.targets[: piece.used])
         return Pull(
             along,
             torch.cat(by_images),
             torch.cat(by_targets) if targets.is_floating_point() else None,
-            torch.autograd.grad(lowered, leaf, total)[0] if curvature else None,
+            torch.autograd.grad(lowered.tensors(), leaf, total)[0] if curvature else None,
         )
+
+    def warm_up(self, example: Tensor) -> None:
+        """Builds both graphs for images like the `example` (1, C, H, W).
+
+        Otherwise the second one is built in the middle of a backward pass, on top of that pass's stack.
+        """
+        images = torch.zeros_like(example).expand(self._rows, *example.shape[1:])
+        targets = torch.zeros(self._rows, dtype=torch.int64, device=example.device)
+        parameters = example.new_zeros(self._size)
+        with torch.no_grad():
+            self.gradient(0, parameters, images, targets)
+            self.pull(0, parameters, images, targets, parameters, curvature=True)
+
+    def _lowered(self, parameters: Tensor) -> tuple[Tensor, Lowered]:
+        """A leaf, and the lowered form with the graph that leads back to it."""
+        with torch.enable_grad():
+            leaf = parameters.detach().requires_grad_()
+            return leaf, self._network.lower(leaf)
 
     def _pieces(self, images: Tensor, targets: Tensor) -> Iterator[_Piece]:
         batch = len(images)
@@ -107,64 +130,72 @@ class Compiled:
             padded = F.pad(part, (0, 0, 0, 0, 0, 0, 0, missing)).detach()
             yield _Piece(padded, F.pad(wanted, (0, 0, 0, missing)), weights, len(part))
 
-    def _objective(self, lowered: list[Tensor], first: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-        """Cross-entropy, summed with the weights.  first: the maps behind the first convolution."""
-        logits = self._network.logits(lowered, first)
-        # Not `dot`: its forward derivative by a constant is a tensor without memory, which compiled code reads.
-        return -(weights * (targets * logits.log_softmax(1)).sum(1)).sum()
 
-    def _of_patches(self, lowered: list[Tensor], patches: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-        return self._objective(lowered, self._network.product(patches, lowered[0]), targets, weights)
-
-    def _along(
-        self, lowered: list[Tensor], heading: list[Tensor], patches: Tensor, targets: Tensor, weights: Tensor
-    ) -> _Dual:
-        def slopes(rest: list[Tensor], first: Tensor) -> Any:
-            derivatives = torch.func.grad_and_value(self._objective, argnums=(0, 1, 2))
-            return derivatives([lowered[0], *rest], first, targets, weights)
-
-        # The first layer by hand: patches are constant along the direction, and a compiler multiplies zeros.
-        product = self._network.product
-        first, first_along = product(patches, lowered[0]), product(patches, heading[0])
-        pair: Any = torch.func.jvp(slopes, (lowered[1:], first), (heading[1:], first_along))
-        (slope, _), (change, along) = pair
-        by_rest, by_first, by_targets = change
-        by_weight = product(patches.flatten(0, 2).T, by_first.flatten(0, 2))
-        by_patches = product(by_first, lowered[0].T) + product(slope[1], heading[0].T)
-        return _Dual(along, [by_weight, *by_rest[1:]], by_patches, by_targets)
+def _objective(
+    network: LoweredConvNet, maps: Tensor, rest: dict[str, Tensor], targets: Tensor, weights: Tensor
+) -> Tensor:
+    """Cross-entropy, summed with the weights.  maps: those behind the first convolution."""
+    # Not `dot`: its forward derivative by a constant is a tensor without memory, which compiled code reads.
+    return -(weights * (targets * network.logits(maps, rest).log_softmax(1)).sum(1)).sum()
 
 
-class _Dual(NamedTuple):
-    """How the loss and its derivatives change along a direction of the parameters."""
+def _slope_of(network: LoweredConvNet) -> Callable[..., Lowered]:
+    """slope(lowered, patches, targets, weights) -> the derivative of the objective by the lowered parameters."""
 
-    along: Tensor
-    parameters: list[Tensor]
-    patches: Tensor
-    targets: Tensor
+    def objective(lowered: Lowered, patches: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+        return _objective(network, network.product(patches, lowered.first), lowered.rest, targets, weights)
+
+    slope: Callable[..., Lowered] = torch.func.grad(objective)
+    return slope
 
 
-@functools.lru_cache(maxsize=16)
-def compiled_step(network: FlatNetwork, half: bool, largest: int) -> Compiled:
-    """The compiled step for batches of up to `largest` images, kept so that later calls find its graphs.
+def _dual_of(network: LoweredConvNet) -> Callable[..., _Dual]:
+    """dual(lowered, heading, patches, targets, weights) -> changes along `heading`, a direction of lowered parameters.
+
+    The first layer is differentiated by hand: patches P are constant along the direction, and a compiler multiplies
+    zeros. With weights W and their direction H, its maps are Y = P W, which change by dY = P H. With G the derivative
+    of the objective by Y, and dG its change:
+
+        derivative by W:  P^T G,  which changes by  P^T dG
+        derivative by P:  G W^T,  which changes by  dG W^T + G H^T
+    """
+    slopes = torch.func.grad_and_value(_objective, argnums=(1, 2, 3))
+    product = network.product
+
+    def dual(lowered: Lowered, heading: Lowered, patches: Tensor, targets: Tensor, weights: Tensor) -> _Dual:
+        def of_layers(maps: Tensor, rest: dict[str, Tensor]) -> Any:
+            return slopes(network, maps, rest, targets, weights)
+
+        maps, maps_change = product(patches, lowered.first), product(patches, heading.first)
+        found: Any = torch.func.jvp(of_layers, (maps, lowered.rest), (maps_change, heading.rest))
+        ((by_maps, _, _), _), ((change_by_maps, change_by_rest, change_by_targets), change) = found
+        by_weight = product(patches.flatten(0, 2).T, change_by_maps.flatten(0, 2))
+        by_patches = product(change_by_maps, lowered.first.T) + product(by_maps, heading.first.T)
+        return _Dual(change, Lowered(by_weight, change_by_rest), by_patches, change_by_targets)
+
+    return dual
+
+
+def compiled_step(network: FlatNetwork, half: bool, largest: int, example: Tensor) -> Compiled:
+    """The compiled step for batches of up to `largest` images like the `example` (1, C, H, W), kept with the network.
 
     Pieces are of one size, so that every batch runs through one pair of graphs, and as even as `largest` allows.
     """
     pieces = -(-largest // _PIECE)
-    return Compiled(network, half, -(-largest // pieces))
+    rows = -(-largest // pieces)
+
+    def build() -> Compiled:
+        step = Compiled(network, half, rows)
+        step.warm_up(example)
+        return step
+
+    return network.derived(("compiled step", half, rows, example.shape[1:], example.dtype), build)
 
 
-def _detached(tensors: list[Tensor]) -> list[Tensor]:
-    return [tensor.detach() for tensor in tensors]
-
-
-def _graph(function: Callable[..., Any]) -> Callable[..., Any]:
+def _machine_code(function: Callable[..., Any]) -> Callable[..., Any]:
     import torch._dynamo
 
-    graph = torch.compile(function, fullgraph=True, dynamic=False)
-
-    def call(*arguments: Any) -> Any:
-        # A process may meet many networks; each is one entry of the compiler's cache, not a fault to give up on.
-        with torch._dynamo.config.patch(recompile_limit=_GRAPHS, accumulated_recompile_limit=_GRAPHS):
-            return graph(*arguments)
-
-    return call
+    # A process may meet many networks; each is one entry of the compiler's cache, not a fault to give up on.
+    for limit in ("recompile_limit", "accumulated_recompile_limit"):
+        setattr(torch._dynamo.config, limit, max(_GRAPHS, getattr(torch._dynamo.config, limit)))
+    return torch.compile(function, fullgraph=True, dynamic=False)

@@ -35,6 +35,7 @@ class InnerLoop:
             the same batch for the same step: draw beforehand. Differentiable in images and in float targets.
         momentum: of the heavy ball, 0 for MTT, 0.9 for AST.
         scale: factor of every inner loss (AST's balance).
+        copies: images that `prepare` makes of each one; 2 with mirrored copies.
     """
 
     network: FlatNetwork
@@ -42,12 +43,18 @@ class InnerLoop:
     prepare: Prepare = as_given
     momentum: float = 0.0
     scale: float = 1.0
+    copies: int = 1
 
     def __post_init__(self) -> None:
         if not self.batches:
             raise BadInput("an inner loop needs at least one step; give the rows of each batch")
         if not 0.0 <= self.momentum < 1.0:
             raise BadInput(f"momentum of the inner loop must lie in [0, 1), got {self.momentum!r}")
+
+    @property
+    def largest(self) -> int:
+        """Images of the largest prepared batch."""
+        return self.copies * max(len(batch) for batch in self.batches)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ first layer is a product with 3x3 patches, the others are Winograd's.
 
 from __future__ import annotations
 
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,21 @@ from condense.errors import BadInput
 from condense.flat import FlatNetwork
 from condense.networks.convnet import ConvBlock, ConvNet
 from condense.unroll.winograd import LARGE, SMALL, convolve, transformed_kernels
+
+
+class Lowered(NamedTuple):
+    """The parameters of a network in the form that its matrix products take."""
+
+    first: Tensor  # (9*C, K_0), of the convolution that sees the images
+    rest: dict[str, Tensor]  # everything else by its name; convolutions as `transformed_kernels`
+
+    def tensors(self) -> list[Tensor]:
+        """All of them, in one order."""
+        return [self.first, *self.rest.values()]
+
+    def detached(self) -> Lowered:
+        """The same numbers, constant."""
+        return Lowered(self.first.detach(), {name: value.detach() for name, value in self.rest.items()})
 
 
 def obstacle(network: FlatNetwork) -> str | None:
@@ -50,19 +65,15 @@ class LoweredConvNet:
         # The large tiles would multiply the rounding errors of bfloat16.
         self._filtering = SMALL if half else LARGE
 
-    def lower(self, parameters: Tensor) -> list[Tensor]:
-        """The parameters (P,) in the form that `logits` takes, a differentiable linear map."""
+    def lower(self, parameters: Tensor) -> Lowered:
+        """The parameters (P,) in the form that the products take, a differentiable linear map."""
         named = self._network.unflatten(parameters)
-        lowered = []
-        for name, value in named.items():
-            if name.endswith("conv.weight"):
-                value = (
-                    value.flatten(1).T
-                    if name == "blocks.0.conv.weight"
-                    else transformed_kernels(value, self._filtering)
-                )
-            lowered.append(value.contiguous())
-        return lowered
+        first = named.pop("blocks.0.conv.weight").flatten(1).T.contiguous()
+        rest = {
+            name: transformed_kernels(value, self._filtering) if name.endswith("conv.weight") else value
+            for name, value in named.items()
+        }
+        return Lowered(first, {name: value.contiguous() for name, value in rest.items()})
 
     def patches(self, images: Tensor) -> Tensor:
         """Images (N, C, H, W) as the patches under each place of the first kernel, (N, H', W', 9*C)."""
@@ -71,22 +82,21 @@ class LoweredConvNet:
         sides = [side + 2 * border - 2 for side, border in zip(images.shape[2:], padding, strict=True)]
         return columns.unflatten(2, sides).permute(0, 2, 3, 1)
 
-    def logits(self, lowered: list[Tensor], first: Tensor) -> Tensor:
-        """Logits (N, K) of the maps (N, H', W', C) behind the first convolution, without its bias.
+    def logits(self, maps: Tensor, rest: dict[str, Tensor]) -> Tensor:
+        """Logits (N, K) of the maps (N, H', W', K_0) behind the first convolution, without its bias.
 
-        first: `product` of the patches with the first of the lowered parameters, which is not used here.
+        maps: `product` of the patches with `Lowered.first`.  rest: `Lowered.rest`.
         """
-        rest = iter(lowered[1:])
-        maps = first + next(rest)
         for index, block in enumerate(self._blocks):
             if index:
-                maps = convolve(maps, next(rest), self._filtering, self.product) + next(rest)
+                maps = convolve(maps, rest[f"blocks.{index}.conv.weight"], self._filtering, self.product)
+            maps = maps + rest[f"blocks.{index}.conv.bias"]
             if isinstance(block.norm, nn.GroupNorm):
-                maps = _normalise(maps, next(rest), next(rest), block.norm.num_groups, block.norm.eps)
+                gain, bias = rest[f"blocks.{index}.norm.weight"], rest[f"blocks.{index}.norm.bias"]
+                maps = _normalise(maps, gain, bias, block.norm.num_groups, block.norm.eps)
             maps = self._pool(block.activation(maps))
-        weight, bias = next(rest), next(rest)
         features = maps.permute(0, 3, 1, 2).flatten(1)  # (N, C*h*w), in the order of the classifier's columns
-        return self.product(features, weight.T) + bias
+        return self.product(features, rest["classifier.weight"].T) + rest["classifier.bias"]
 
     def product(self, left: Tensor, right: Tensor) -> Tensor:
         """Matrix product in the precision of the products, its result in that of the rest."""

@@ -1,4 +1,9 @@
-"""One inner step and its transpose: the two things that an adjoint sweep asks of a network."""
+"""One inner step and its transpose: the two things that an adjoint sweep asks of a network.
+
+Words: g is the gradient of a batch's loss by the parameters theta, (P,). A *direction* is a vector (P,) that the
+backward sweep brings along; a *pull* is what comes of it, the derivatives of the scalar <direction, g>: by the images,
+by the targets, and by theta, where it is the Hessian times the direction. The scalar itself is called *along*.
+"""
 
 from __future__ import annotations
 
