@@ -4,8 +4,8 @@
                                              [--dry-run]
     python benchmarks/trajectory_grid.py table [--results DIR] [--only NAME ...]
 
-ConvNet-D3 of width 32 throughout, ZCA for the experts, all 50,000 images: 6 experts of 8 epochs for each recipe, segments of 2 epochs.
-Students make 20 steps in 200 outer ones, at IPC 10 on 50 images each. Two distillation seeds and
+ConvNet-D3 of width 32 throughout, ZCA for the experts, all 50,000 images: 6 experts of 8 epochs for each recipe,
+segments of 2 epochs. Students make 20 steps in 200 outer ones, at IPC 10 on 50 images each. Two distillation seeds and
 five evaluation seeds of `hard-dsa` on the same network. `run` prints the commands and hands them to `condense`, which
 finds finished work again: killed and started anew, it goes on. `--share 1/2` and `--share 2/2` are two processes that
 divide the sets; experts are shared under locks. `hard-dsa` is one recipe for all: soft labels are hardened, the learned
