@@ -65,10 +65,12 @@ def distill(
     request = _request(plugin, config, budget, source, seed, place)
     name = f"{files.safe_name(source.name)}-{plugin.name}-{budget}-s{seed}-{digest(request)[:8]}"
     target = Path(out) if out is not None else SETS / name
+    work = WORK / name
     if is_finished(target, digest(request)):
+        if not place.shared:
+            files.discard(work)
         return target
 
-    work = WORK / name
     _announce(plugin, source, budget, config, place)
     with machine.PeakMemory(place.device) as peak, _empty_when_refused(work):
         result = _run_method(plugin, config, budget, source, seed, work, place, request)
@@ -87,9 +89,17 @@ def distill(
             "host": machine.describe(place.device),
         },
     }
-    distilled.save(dataclasses.replace(result, provenance=provenance), target)
-    files.discard(work)
+    _keep(dataclasses.replace(result, provenance=provenance), target, work, digest(request), place.shared)
     return target
+
+
+def _keep(made: DistilledSet, target: Path, work: Path, request: str, shared: bool) -> None:
+    """Saves a set, unless another process that shared its work was first, and clears that work away."""
+    with files.lock(work / "saving"):
+        if not is_finished(target, request):
+            distilled.save(made, target)
+    if not shared:  # otherwise somebody may still read it
+        files.discard(work)
 
 
 def _facts(plugin: Plugin, source: Dataset) -> dict[str, Any]:

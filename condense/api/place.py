@@ -28,6 +28,7 @@ class Place:
     cache_dir: Path | None = None
     time_budget: float | None = None  # seconds of distillation, after which every phase ends
     checkpoint_seconds: float = 30.0
+    shared: bool = False  # let several processes that are given the same words share the work of one distillation
     compile: bool = False  # let a method compile its networks: a minute or two once, then faster steps
     progress: Progress | NoProgress = field(default_factory=NoProgress)
 
@@ -42,6 +43,7 @@ class Place:
             "cache_dir": self.cache_dir,
             "device": self.device,
             "checkpoint_seconds": self.checkpoint_seconds,
+            "shared": self.shared,
             "compile": self.compile,
             "time_budget": self.time_budget,
             "progress": self.progress,

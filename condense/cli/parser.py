@@ -220,6 +220,12 @@ def _listing(parsers: dict[str, Parser]) -> None:
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="where data sets lie (default: $CONDENSE_DATA)")
 
 
+_SHARED = (
+    "let several processes started with the same words share the work: teachers, blocks of images, epochs of labels; "
+    "what they share stays in runs/work until the command is given once more without this"
+)
+
+
 def _distill(parsers: dict[str, Parser]) -> None:
     parser = parsers["distill"]
     parser.add_argument("method", metavar="METHOD", help="a name from `condense list methods`, or a Python file")
@@ -231,6 +237,7 @@ def _distill(parsers: dict[str, Parser]) -> None:
         "--set", action="append", default=[], dest="overrides", metavar="FIELD=VALUE", help="change one setting"
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the set (default: a new one in runs/sets)")
+    parser.add_argument("--shared", action="store_true", help=_SHARED)
     _run(parser)
     _place(parser)
 

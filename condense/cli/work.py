@@ -201,6 +201,7 @@ def _place(arguments: argparse.Namespace) -> Place:
         cache_dir=arguments.cache_dir,
         time_budget=getattr(arguments, "time_budget", None),
         checkpoint_seconds=getattr(arguments, "checkpoint_seconds", 30.0),
+        shared=getattr(arguments, "shared", False),
         compile=getattr(arguments, "compile", False),
         progress=NoProgress() if arguments.quiet else Progress(),
     )
