@@ -1,6 +1,7 @@
 """Chooses a setting of a method on held-out training images, before anything is measured on the test split.
 
     python benchmarks/pilot.py dm cifar10 --ipc 10 --vary lr_images 1 5 --set network=convnet:width=32 --set steps=600
+    python benchmarks/pilot.py sre2l digits --preset cpu --vary initial noise real
 
 Each value distils nine tenths of the training split with each of --seeds; two narrow ConvNets are trained on each set
 with the recipe of the matching papers, 300 epochs, and scored on the tenth that was held out. Prints one line for each
@@ -26,6 +27,7 @@ def main() -> None:
     options.add_argument("dataset")
     options.add_argument("--ipc", type=int, default=10)
     options.add_argument("--vary", nargs="+", required=True, metavar=("FIELD", "VALUE"))
+    options.add_argument("--preset", help="whose settings are varied; the default is the paper's main setting")
     options.add_argument("--set", action="append", default=[], dest="overrides", metavar="FIELD=VALUE")
     options.add_argument("--seeds", type=int, default=1, help="distillation seeds")
     options.add_argument("--threads", type=int)
@@ -37,12 +39,14 @@ def main() -> None:
     known = files.read_json(given.out) if given.out is not None and given.out.exists() else {}
     for value in values:
         overrides = {**fixed, field: value}
-        name = " ".join([given.method, given.dataset, f"ipc={given.ipc}", *(f"{k}={v}" for k, v in overrides.items())])
+        base = [given.method, given.dataset, *([given.preset] if given.preset else []), f"ipc={given.ipc}"]
+        name = " ".join([*base, *(f"{k}={v}" for k, v in overrides.items())])
         found = known.setdefault(name, {})  # distillation seed -> accuracies
         begin = time.perf_counter()
         for seed in range(given.seeds):
             if str(seed) not in found:
-                found[str(seed)] = held_out_accuracies(given.method, given.dataset, given.ipc, overrides, seed)
+                work = (given.method, given.preset, given.dataset, given.ipc)
+                found[str(seed)] = held_out_accuracies(*work, overrides, seed)
                 if given.out is not None:
                     files.write_json(given.out, known)
         means = [statistics.fmean(accuracies) for accuracies in found.values()]
@@ -50,7 +54,9 @@ def main() -> None:
         print(f"{field}={value}  {100 * statistics.fmean(means):.2f} % ({text})  {time.perf_counter() - begin:.0f} s")
 
 
-def held_out_accuracies(method: str, dataset: str, ipc: int, overrides: dict[str, str], seed: int) -> list[float]:
+def held_out_accuracies(
+    method: str, preset: str | None, dataset: str, ipc: int, overrides: dict[str, str], seed: int
+) -> list[float]:
     """Fractions of the held-out tenth, one for each network."""
     from condense import data, methods, networks
     from condense.augment import DSA
@@ -62,7 +68,7 @@ def held_out_accuracies(method: str, dataset: str, ipc: int, overrides: dict[str
 
     kept, held = data.validation_split(data.load(dataset).train)
     plugin = methods.get(method)
-    config = with_overrides(method, plugin.config(), overrides)
+    config = with_overrides(method, plugin.config(preset), overrides)
     with tempfile.TemporaryDirectory() as folder, Run(folder, seed=seed) as run:
         made = plugin.distill(kept, Budget(ipc=ipc), config, run)
     recipe = Recipe.matching(EPOCHS, augment=DSA.for_split(held).spec())
