@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
 from condense import preprocessing
 from condense.augment import Augmentation, NoAugmentation
@@ -30,19 +31,22 @@ from condense.budget import Budget
 from condense.data import Split
 from condense.distilled import DistilledSet, HardLabels
 from condense.errors import BadInput
-from condense.experts import ExpertRecipe, Experts, experts
+from condense.experts import ExpertRecipe, Experts, Store
 from condense.matching import random_indices, siamese
 from condense.method import Cost, Count, Method, Preset
+from condense.preprocessing import Preprocessing
 from condense.run import Run
 from condense.trajectories import (
-    Descent,
     Window,
     answers,
+    chosen_once,
+    descent_of,
     expert_in_turn,
     matching_cost,
     perturbed,
     representative,
     student_of,
+    trained,
 )
 from condense.unroll import Match, Segment
 
@@ -77,6 +81,7 @@ class Config:
     momentum: float = 0.5  # of the SGD on images and step size
     step_size: float = 0.01  # beta, the student's; learned from this value on
     lr_step_size: float = 1e-5  # step size of the step size
+    threshold: float | None = None  # steps with a larger loss are rejected; none: only those that are not finite
     inner_momentum: float = 0.9  # of the student's steps; 0: plain steps, as MTT
     balance: bool = True  # weighs the student's loss by the start epoch
     intermediate: float = 1.0  # weight of the matches after each epoch but the last; 0: the last alone, as MTT
@@ -90,9 +95,11 @@ class Config:
     expert_momentum: float = 0.9  # of the experts' SGD
     expert_decay: float = 1e-3  # weight decay of the experts
     expert_batch: Count = 256  # real images in a step of an expert
+    expert_store: Store = "float32"  # of the experts' files; bfloat16-differences: half the size
     clipping_epochs: int = 10  # epochs in which the weight of the experts' loss rises from 1/2 to 1; 0: always 1
     gradient_penalty: float = 2.0  # lambda, pulls the experts' input gradient at every pixel to length 1; 0: none
     engine: Literal["adjoint", "higher", "unroll"] = "adjoint"  # of the unrolled gradient: adjoint | higher | unroll
+    graph_gibibytes: float = 1.0  # memory for graphs that an uncompiled adjoint keeps and need not build twice
     bfloat16: bool = False  # convolutions and products of students in bfloat16
     network: str = "convnet"  # of experts and students; its depth follows the image size
     preprocessing: str = "zca"  # pixel space of experts, matching and training: normalise | zca | identity
@@ -131,6 +138,11 @@ PRESETS = {
         "CIFAR-10, IPC 10",
         student_steps=30, expert_epochs=2, lr_images=100.0, lr_step_size=1e-6, initial="real",
     ),
+    # Their other row for this cell, on experts trained without the two switches, which are off unless asked for.
+    "cifar10-ipc10-plain-experts": _published(
+        "CIFAR-10, IPC 10, plain buffer",
+        student_steps=30, expert_epochs=2, initial="real", clipping_epochs=0, gradient_penalty=0.0,
+    ),
     "tiny-imagenet-ipc1": _published(
         "Tiny-ImageNet, IPC 1",
         student_steps=10, expert_epochs=2, start_epochs=10, lr_images=1e4, lr_step_size=1e-4, balance=False,
@@ -153,30 +165,34 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
     space = preprocessing.fit(config.preprocessing, train, cache_dir=run.cache_dir)
     augment = siamese(train, config.augment, flip_first=False, align_corners=True)
     window, student = Window(config.start_epochs), student_of(config, train, budget, augment, run)
-    pool = experts(train, space, recipe(config, augment), count=config.experts, epochs=longest(config), run=run)
-    counts = budget.counts(train.class_counts(), train.classes)
-    if config.initial == "representative":
-        answer = answers(pool)[int(torch.randint(len(pool), (1,), generator=run.rng("answer")))]
-        indices = representative(train, space, counts, answer, run.rng("initial"))
-    else:
-        indices = random_indices(train, counts, run.rng("initial"))
+    pool = trained(config, train, space, recipe(config, augment), longest(config), run)
+    indices = chosen_once(run, lambda: {"rows": first_images(train, budget, space, pool, config, run)})["rows"]
     images = space.forward(train.take(indices))  # (M, C, H, W)
     labels = train.labels[indices].to(images.device)
-    step_size = torch.tensor(config.step_size, device=images.device)  # beta
-    descent = Descent(
-        images, step_size, lr_images=config.lr_images, lr_step_size=config.lr_step_size, momentum=config.momentum
-    )
+    descent = descent_of(config, images)
+    step_size = descent.step_size  # beta
 
     for step in run.loop("match", config.steps, run.state(images=images, step_size=step_size, descent=descent)):
         expert = expert_in_turn(len(pool), step, run.rng)
         start = window.draw(step, run.rng("start", step))  # t < T+
         segment = segment_of(pool, expert, start, config, run.rng("perturbation", step))
+        run.log(disturbance=disturbance(segment, pool.at(expert, start)))
         scale = balance(start, config.start_epochs) if config.balance else 1.0
         follow = functools.partial(student.loss, momentum=config.inner_momentum, scale=scale)
         descent.step(follow(segment, images, labels, step_size, run.rng("student", step)), run)
+    flags = descent.conclusion(run)
     return DistilledSet.synthetic(
-        images, HardLabels(labels), train, space, step_size=step_size.item(), provenance=descent.report()
+        images, HardLabels(labels), train, space, step_size=step_size.item(), provenance={"flags": flags}
     )
+
+
+def first_images(train: Split, budget: Budget, space: Preprocessing, pool: Experts, config: Config, run: Run) -> Tensor:
+    """Rows of `train` (M,), by class: representative ones in the eyes of one expert, or any."""
+    counts = budget.counts(train.class_counts(), train.classes)
+    if config.initial == "real":
+        return random_indices(train, counts, run.rng("initial"))
+    answer = answers(pool)[int(torch.randint(len(pool), (1,), generator=run.rng("answer")))]
+    return representative(train, space, counts, answer, run.rng("initial"))
 
 
 def segment_of(pool: Experts, expert: int, start: int, config: Config, generator: torch.Generator) -> Segment:
@@ -195,6 +211,11 @@ def segment_of(pool: Experts, expert: int, start: int, config: Config, generator
         every = steps // epochs
         matches += [Match(pool.at(expert, start + i), i * every, config.intermediate) for i in range(1, epochs)]
     return Segment(begin, tuple(matches))
+
+
+def disturbance(segment: Segment, undisturbed: Tensor) -> Tensor:
+    """||noise|| / ||segment||: near 1 the student's way is mostly back from where the noise put it.  A scalar."""
+    return (segment.start - undisturbed).norm() / (segment.matches[0].target - undisturbed).norm()
 
 
 def balance(start: int, start_epochs: int) -> float:
@@ -221,18 +242,9 @@ def recipe(config: Config, augment: Augmentation) -> ExpertRecipe:
 
 def longest(config: Config) -> int:
     """Epochs of the experts: all that they are trained for, or as many as a segment can reach."""
-    return max(config.epochs, config.start_epochs - 1 + config.expert_epochs)
+    return max(config.epochs, Window(config.start_epochs).reach(config.expert_epochs))
 
 
 def cost(train: Split, budget: Budget, config: Config) -> Cost:
     """The experts, and an unrolled gradient for each outer step."""
-    return matching_cost(
-        train,
-        budget,
-        recipe(config, NoAugmentation()),
-        experts=config.experts,
-        epochs=longest(config),
-        steps=config.steps,
-        student_steps=config.student_steps,
-        batch=config.batch,
-    )
+    return matching_cost(config, recipe(config, NoAugmentation()), longest(config), train, budget)

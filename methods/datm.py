@@ -31,24 +31,27 @@ from condense.augment import Augmentation, NoAugmentation
 from condense.budget import Budget
 from condense.data import Split
 from condense.distilled import DistilledSet, HardLabels, SoftLabels
-from condense.experts import ExpertRecipe, Experts, experts
+from condense.experts import ExpertRecipe, Experts, Store
 from condense.matching import random_indices, siamese
 from condense.method import Cost, Count, Method, Preset
 from condense.preprocessing import Preprocessing
 from condense.run import Run
 from condense.trajectories import (
-    Descent,
     Window,
     answers,
     averaged_logits,
+    chosen_once,
     correctly_classified,
+    descent_of,
     expert_in_turn,
     flat_recipe,
     logits_of,
     matching_cost,
+    segment_between,
     student_of,
+    trained,
 )
-from condense.unroll import EngineName, Segment
+from condense.unroll import EngineName
 
 ABOUT = Method(
     title="DATM",
@@ -95,9 +98,11 @@ class Config:
     epochs: Count = 100  # of an expert; the last one chooses images and labels
     expert_lr: float = 0.01  # step size of the experts
     expert_batch: Count = 256  # real images in a step of an expert
+    expert_store: Store = "float32"  # of the experts' files; bfloat16-differences: half the size
     rho: float = 0.01  # radius of the experts' sharpness-aware step; 0: plain SGD, as MTT
     alpha: float = 0.3  # weight of GSAM's orthogonal part; 0: ASAM
     engine: EngineName = "adjoint"  # of the unrolled gradient: adjoint | higher | tesla (approximate) | unroll
+    graph_gibibytes: float = 1.0  # memory for graphs that an uncompiled adjoint or tesla keeps and need not build twice
     bfloat16: bool = False  # convolutions and products of students in bfloat16
     network: str = "convnet"  # of experts and students; its depth follows the image size
     preprocessing: str = "zca"  # pixel space of experts, matching and training: normalise | zca | identity
@@ -165,39 +170,32 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
     space = preprocessing.fit(config.preprocessing, train, cache_dir=run.cache_dir)
     augment = siamese(train, config.augment, flip_first=config.flip_first, align_corners=True)
     window, student = window_of(config), student_of(config, train, budget, augment, run, mirror=config.mirror)
-    pool = experts(train, space, recipe(config, augment), count=config.experts, epochs=longest(config), run=run)
+    pool = trained(config, train, space, recipe(config, augment), longest(config), run)
     begin = starting_point(train, budget, space, pool, config, run)
     images, logits = begin.images, begin.logits  # X  (M, C, H, W), Z  (M, K)
-    step_size = torch.tensor(config.step_size, device=images.device)  # beta
-    descent = Descent(
-        images,
-        step_size,
-        lr_images=config.lr_images,
-        lr_step_size=config.lr_step_size,
-        momentum=config.momentum,
-        threshold=config.threshold,
-        labels=logits if config.labels == "learned" else None,
-        lr_labels=config.lr_labels,
-        momentum_labels=config.momentum_labels,
+    learned = logits if config.labels == "learned" else None
+    descent = descent_of(
+        config, images, labels=learned, lr_labels=config.lr_labels, momentum_labels=config.momentum_labels
     )
+    step_size = descent.step_size  # beta
 
     state = run.state(images=images, logits=logits, step_size=step_size, descent=descent)
     for step in run.loop("match", config.steps, state):
         expert = expert_in_turn(len(pool), step, run.rng)
         start = window.draw(step, run.rng("start", step))  # T- <= t < U
-        segment = Segment.ending_at(
-            pool.at(expert, start), pool.at(expert, start + config.expert_epochs), config.student_steps
-        )
+        segment = segment_between(pool, expert, start, config.expert_epochs, config.student_steps)
         labels = begin.classes if config.labels == "hard" else logits.softmax(1)
         # X, Z, beta <- SGD on L, only if L <= threshold
         descent.step(student.loss(segment, images, labels, step_size, run.rng("student", step)), run)
+    moved = int((logits.argmax(1) != begin.classes).sum()) if config.labels == "learned" else 0
+    flags = {"unrecognised_images": begin.unrecognised, "labels_of_another_class": moved}
     return DistilledSet.synthetic(
         images,
         HardLabels(begin.classes) if config.labels == "hard" else SoftLabels(logits, form="logits"),
         train,
         space,
         step_size=step_size.item(),
-        provenance={**descent.report(), "unrecognised_images": begin.unrecognised},
+        provenance={"flags": {**descent.conclusion(run), **flags}},
     )
 
 
@@ -217,16 +215,24 @@ def starting_point(
 
     For initial="real" any images, with the logits of one expert (the authors' choice for CIFAR-100, IPC 50).
     """
-    every = answers(pool)
     counts = budget.counts(train.class_counts(), train.classes)
-    if config.initial == "correct":
-        indices, unrecognised = correctly_classified(train, space, counts, every, run.rng("initial"))
-    else:
-        indices, unrecognised = random_indices(train, counts, run.rng("initial")), 0
-    images = space.forward(train.take(indices))
-    classes = train.labels[indices].to(images.device)
-    logits = averaged_logits(images, classes, every) if config.initial == "correct" else logits_of(every[0], images)
-    return Start(images, classes, logits, unrecognised)
+    every = answers(pool)
+
+    def choose() -> dict[str, Tensor]:
+        correct = config.initial == "correct"
+        if correct:
+            indices, strangers = correctly_classified(train, space, counts, every, run.rng("initial"))
+        else:
+            indices, strangers = random_indices(train, counts, run.rng("initial")), 0
+        images = space.forward(train.take(indices))
+        classes = train.labels[indices].to(images.device)
+        logits = averaged_logits(images, classes, every) if correct else logits_of(every[0], images)
+        return {"indices": indices, "logits": logits, "strangers": torch.tensor(strangers)}
+
+    chosen = chosen_once(run, choose)
+    images = space.forward(train.take(chosen["indices"]))
+    classes = train.labels[chosen["indices"]].to(images.device)
+    return Start(images, classes, chosen["logits"].to(images.device), int(chosen["strangers"]))
 
 
 def window_of(config: Config) -> Window:
@@ -242,18 +248,9 @@ def recipe(config: Config, augment: Augmentation) -> ExpertRecipe:
 
 def longest(config: Config) -> int:
     """Epochs of the experts: as many as choose images and labels, or as a segment can reach."""
-    return max(config.epochs, config.last_start - 1 + config.expert_epochs)
+    return max(config.epochs, window_of(config).reach(config.expert_epochs))
 
 
 def cost(train: Split, budget: Budget, config: Config) -> Cost:
     """The experts, and an unrolled gradient for each outer step."""
-    return matching_cost(
-        train,
-        budget,
-        recipe(config, NoAugmentation()),
-        experts=config.experts,
-        epochs=longest(config),
-        steps=config.steps,
-        student_steps=config.student_steps,
-        batch=config.batch,
-    )
+    return matching_cost(config, recipe(config, NoAugmentation()), longest(config), train, budget)

@@ -9,7 +9,8 @@ Departures from the paper:
     - experts are trained with GSAM as in the authors' code; the paper derives it as a penalty on the rise of the loss
       within a radius.
     - the average starts at the initial real images and is not corrected for them, as in the authors' code: with decay
-      0.9999 over 5 000 steps they keep a weight of 0.61. `ema_correction` takes them out.
+      0.9999 over 5 000 steps they keep a weight of 0.61. `ema_correction` takes them out. A rejected step counts as
+      one, on images that did not move.
     - networks are judged on the averaged images alone; the authors' code goes on training, on the averaged images, a
       network that was already trained on the last ones.
     - where the authors do not say whether pixels are whitened, MTT's choice for the same cell is taken.
@@ -34,12 +35,21 @@ from condense.budget import Budget
 from condense.data import Split
 from condense.distilled import DistilledSet, HardLabels
 from condense.errors import BadInput
-from condense.experts import ExpertRecipe, experts
+from condense.experts import ExpertRecipe, Store
 from condense.matching import Initial, initial_images, siamese
 from condense.method import Cost, Count, Method, Preset
 from condense.run import Run
-from condense.trajectories import Descent, Window, expert_in_turn, flat_recipe, matching_cost, student_of
-from condense.unroll import EngineName, Segment
+from condense.trajectories import (
+    Window,
+    descent_of,
+    expert_in_turn,
+    flat_recipe,
+    matching_cost,
+    segment_between,
+    student_of,
+    trained,
+)
+from condense.unroll import EngineName
 
 ABOUT = Method(
     title="FTD",
@@ -70,6 +80,7 @@ class Config:
     momentum: float = 0.5  # of the SGD on images and step size
     step_size: float = 0.001  # the student's; learned from this value on
     lr_step_size: float = 1e-5  # step size of the step size
+    threshold: float | None = None  # steps with a larger loss are rejected; none: only those that are not finite
     ema_decay: float = 0.9995  # d, of the average of the images; 0 keeps the last images
     ema_correction: bool = False  # take the initial images' weight d^steps out of the average
     augment: bool = True  # DSA of experts and students
@@ -79,9 +90,11 @@ class Config:
     experts: Count = 100  # trajectories, shared between methods that train them alike
     expert_lr: float = 0.01  # step size of the experts
     expert_batch: Count = 256  # real images in a step of an expert
+    expert_store: Store = "float32"  # of the experts' files; bfloat16-differences: half the size
     rho: float = 0.01  # radius of the experts' sharpness-aware step; 0: plain SGD, as MTT
     alpha: float = 0.3  # weight of GSAM's orthogonal part; 0: ASAM
     engine: EngineName = "adjoint"  # of the unrolled gradient: adjoint | higher | tesla (approximate) | unroll
+    graph_gibibytes: float = 1.0  # memory for graphs that an uncompiled adjoint or tesla keeps and need not build twice
     bfloat16: bool = False  # convolutions and products of students in bfloat16
     network: str = "convnet"  # of experts and students; its depth follows the image size
     preprocessing: str = "zca"  # pixel space of experts, matching and training: normalise | zca | identity
@@ -142,28 +155,25 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
     space = preprocessing.fit(config.preprocessing, train, cache_dir=run.cache_dir)
     augment = siamese(train, config.augment, flip_first=config.flip_first, align_corners=True)
     window, student = Window(config.start_epochs), student_of(config, train, budget, augment, run, mirror=config.mirror)
-    pool = experts(train, space, recipe(config, augment), count=config.experts, epochs=longest(config), run=run)
+    pool = trained(config, train, space, recipe(config, augment), window.reach(config.expert_epochs), run)
     images, labels = initial_images(train, budget, space, run.rng("initial"), config.initial)  # X  (M, C, H, W)
     first, average = images.clone(), images.clone()  # X_ema
-    step_size = torch.tensor(config.step_size, device=images.device)
-    descent = Descent(
-        images, step_size, lr_images=config.lr_images, lr_step_size=config.lr_step_size, momentum=config.momentum
-    )
+    descent = descent_of(config, images)
+    step_size = descent.step_size
 
     state = run.state(images=images, average=average, averaged=0, step_size=step_size, descent=descent)
     for step in run.loop("match", config.steps, state):
         expert = expert_in_turn(len(pool), step, run.rng)
         start = window.draw(step, run.rng("start", step))  # t < T+
-        segment = Segment.ending_at(
-            pool.at(expert, start), pool.at(expert, start + config.expert_epochs), config.student_steps
-        )
+        segment = segment_between(pool, expert, start, config.expert_epochs, config.student_steps)
         descent.step(student.loss(segment, images, labels, step_size, run.rng("student", step)), run)
         move_average(average, images, config.ema_decay)
         state.averaged += 1
     if config.ema_correction:
         average = without_start(average, first, config.ema_decay, state.averaged)
+    flags = descent.conclusion(run)
     return DistilledSet.synthetic(
-        average, HardLabels(labels), train, space, step_size=step_size.item(), provenance=descent.report()
+        average, HardLabels(labels), train, space, step_size=step_size.item(), provenance={"flags": flags}
     )
 
 
@@ -183,20 +193,7 @@ def recipe(config: Config, augment: Augmentation) -> ExpertRecipe:
     return flat_recipe(config.network, config.expert_lr, config.expert_batch, augment, config.rho, config.alpha)
 
 
-def longest(config: Config) -> int:
-    """Epochs of the experts that a segment can reach."""
-    return config.start_epochs - 1 + config.expert_epochs
-
-
 def cost(train: Split, budget: Budget, config: Config) -> Cost:
     """The experts, and an unrolled gradient for each outer step."""
-    return matching_cost(
-        train,
-        budget,
-        recipe(config, NoAugmentation()),
-        experts=config.experts,
-        epochs=longest(config),
-        steps=config.steps,
-        student_steps=config.student_steps,
-        batch=config.batch,
-    )
+    epochs = Window(config.start_epochs).reach(config.expert_epochs)
+    return matching_cost(config, recipe(config, NoAugmentation()), epochs, train, budget)

@@ -21,18 +21,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from condense import preprocessing
 from condense.budget import Budget
 from condense.data import Split
 from condense.distilled import DistilledSet, HardLabels
-from condense.experts import ExpertRecipe, experts
+from condense.experts import ExpertRecipe, Store
 from condense.matching import Initial, initial_images, siamese
 from condense.method import Cost, Count, Method, Preset
 from condense.run import Run
-from condense.trajectories import Descent, Window, expert_in_turn, matching_cost, student_of
-from condense.unroll import EngineName, Segment
+from condense.trajectories import (
+    Window,
+    descent_of,
+    expert_in_turn,
+    matching_cost,
+    segment_between,
+    student_of,
+    trained,
+)
+from condense.unroll import EngineName
 
 ABOUT = Method(
     title="MTT",
@@ -55,6 +61,7 @@ class Config:
     momentum: float = 0.5  # of the SGD on images and step size
     step_size: float = 0.001  # alpha, the student's; learned from this value on
     lr_step_size: float = 1e-5  # step size of the step size
+    threshold: float | None = None  # steps with a larger loss are rejected; none: only those that are not finite
     augment: bool = True  # A, DSA of experts and students
     mirror: bool = False  # FYI: batches are halved and joined by their mirror images
     flip_first: bool = False  # FYI's DSA: always flips with probability 1/2, then takes one of the other five ops
@@ -62,7 +69,9 @@ class Config:
     experts: Count = 100  # trajectories, shared between methods that train them alike
     expert_lr: float = 0.01  # step size of the experts' plain SGD
     expert_batch: Count = 256  # real images in a step of an expert
+    expert_store: Store = "float32"  # of the experts' files; bfloat16-differences: half the size
     engine: EngineName = "adjoint"  # of the unrolled gradient: adjoint | higher | tesla (approximate) | unroll
+    graph_gibibytes: float = 1.0  # memory for graphs that an uncompiled adjoint or tesla keeps and need not build twice
     bfloat16: bool = False  # convolutions and products of students in bfloat16
     network: str = "convnet"  # f, of experts and students; its depth follows the image size
     preprocessing: str = "zca"  # pixel space of experts, matching and training: normalise | zca | identity
@@ -92,6 +101,10 @@ PRESETS = {
     "tiny-imagenet-ipc1": _published("Tiny-ImageNet, IPC 1", student_steps=10, start_epochs=10, **_TINY),
     "tiny-imagenet-ipc10": _published("Tiny-ImageNet, IPC 10", student_steps=20, start_epochs=40, batch=200, **_TINY),
     "tiny-imagenet-ipc50": _published("Tiny-ImageNet, IPC 50", student_steps=20, start_epochs=40, batch=300, **_TINY),
+    "imagenet-subsets-ipc1": _published(
+        "ImageFruit at 128 pixels, IPC 1", "authors' readme",
+        student_steps=20, start_epochs=10, **{**_SUBSETS, "lr_images": 1000.0},
+    ),
     "imagenet-subsets-ipc10": _published(
         "ten classes at 128 pixels, IPC 10", "authors' settings for subsets of ImageNet",
         student_steps=20, start_epochs=10, batch=20, **_SUBSETS,
@@ -117,40 +130,24 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
     augment = siamese(train, config.augment, flip_first=config.flip_first, align_corners=True)
     recipe = ExpertRecipe(config.network, config.expert_lr, config.expert_batch, augment=augment.spec())
     window, student = Window(config.start_epochs), student_of(config, train, budget, augment, run, mirror=config.mirror)
-    pool = experts(train, space, recipe, count=config.experts, epochs=longest(config), run=run)  # {tau*}
+    pool = trained(config, train, space, recipe, window.reach(config.expert_epochs), run)  # {tau*}
     images, labels = initial_images(train, budget, space, run.rng("initial"), config.initial)  # D_syn  (M, C, H, W)
-    step_size = torch.tensor(config.step_size, device=images.device)  # alpha
-    descent = Descent(
-        images, step_size, lr_images=config.lr_images, lr_step_size=config.lr_step_size, momentum=config.momentum
-    )
+    descent = descent_of(config, images)
+    step_size = descent.step_size  # alpha
 
     for step in run.loop("match", config.steps, run.state(images=images, step_size=step_size, descent=descent)):
         expert = expert_in_turn(len(pool), step, run.rng)  # tau* ~ {tau*}
         start = window.draw(step, run.rng("start", step))  # t < T+
-        segment = Segment.ending_at(
-            pool.at(expert, start), pool.at(expert, start + config.expert_epochs), config.student_steps
-        )
+        segment = segment_between(pool, expert, start, config.expert_epochs, config.student_steps)
         # D_syn, alpha <- SGD on L
         descent.step(student.loss(segment, images, labels, step_size, run.rng("student", step)), run)
+    flags = descent.conclusion(run)
     return DistilledSet.synthetic(
-        images, HardLabels(labels), train, space, step_size=step_size.item(), provenance=descent.report()
+        images, HardLabels(labels), train, space, step_size=step_size.item(), provenance={"flags": flags}
     )
-
-
-def longest(config: Config) -> int:
-    """Epochs of the experts that a segment can reach."""
-    return config.start_epochs - 1 + config.expert_epochs
 
 
 def cost(train: Split, budget: Budget, config: Config) -> Cost:
     """The experts, and an unrolled gradient for each outer step."""
-    return matching_cost(
-        train,
-        budget,
-        ExpertRecipe(config.network, config.expert_lr, config.expert_batch),
-        experts=config.experts,
-        epochs=longest(config),
-        steps=config.steps,
-        student_steps=config.student_steps,
-        batch=config.batch,
-    )
+    recipe = ExpertRecipe(config.network, config.expert_lr, config.expert_batch)
+    return matching_cost(config, recipe, Window(config.start_epochs).reach(config.expert_epochs), train, budget)

@@ -19,19 +19,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from condense import preprocessing
 from condense.budget import Budget
 from condense.data import Split
 from condense.distilled import DistilledSet, HardLabels
-from condense.experts import ExpertRecipe, experts
+from condense.experts import ExpertRecipe, Store
 from condense.flat import FlatNetwork
 from condense.matching import Initial, initial_images, siamese
 from condense.method import Cost, Count, Method, Preset
 from condense.run import Run
-from condense.trajectories import Descent, Window, expert_in_turn, logits_of, matching_cost, student_of
+from condense.trajectories import (
+    Window,
+    descent_of,
+    expert_in_turn,
+    logits_of,
+    matching_cost,
+    student_of,
+    trained,
+)
 from condense.unroll import EngineName, Segment
 
 ABOUT = Method(
@@ -55,13 +62,16 @@ class Config:
     momentum: float = 0.5  # of the SGD on images and step size
     step_size: float = 0.01  # beta, the student's; learned from this value on
     lr_step_size: float = 1e-4  # step size of the step size
+    threshold: float | None = None  # steps with a larger loss are rejected; none: only those that are not finite
     soft_labels: bool = True  # students learn what the expert, at the end of the segment, says of the images
     augment: bool = True  # DSA of experts and students
     initial: Initial = "real"  # start from real images or from noise
     experts: Count = 50  # trajectories, shared between methods that train them alike
     expert_lr: float = 0.01  # step size of the experts' plain SGD
     expert_batch: Count = 256  # real images in a step of an expert
+    expert_store: Store = "float32"  # of the experts' files; bfloat16-differences: half the size
     engine: EngineName = "tesla"  # of the unrolled gradient: tesla (approximate) | adjoint | higher | unroll
+    graph_gibibytes: float = 1.0  # memory for graphs that an uncompiled adjoint or tesla keeps and need not build twice
     bfloat16: bool = False  # convolutions and products of students in bfloat16
     network: str = "convnet"  # of experts and students; its depth follows the image size
     preprocessing: str = "normalise"  # pixel space of experts, matching and training: normalise | zca | identity
@@ -102,12 +112,10 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
     augment = siamese(train, config.augment, flip_first=False, align_corners=True)
     recipe = ExpertRecipe(config.network, config.expert_lr, config.expert_batch, augment=augment.spec())
     window, student = Window(config.start_epochs), student_of(config, train, budget, augment, run)
-    pool = experts(train, space, recipe, count=config.experts, epochs=longest(config), run=run)
+    pool = trained(config, train, space, recipe, window.reach(config.expert_epochs), run)
     images, classes = initial_images(train, budget, space, run.rng("initial"), config.initial)  # (M, C, H, W), (M,)
-    step_size = torch.tensor(config.step_size, device=images.device)  # beta
-    descent = Descent(
-        images, step_size, lr_images=config.lr_images, lr_step_size=config.lr_step_size, momentum=config.momentum
-    )
+    descent = descent_of(config, images)
+    step_size = descent.step_size  # beta
 
     for step in run.loop("match", config.steps, run.state(images=images, step_size=step_size, descent=descent)):
         expert = expert_in_turn(len(pool), step, run.rng)
@@ -116,8 +124,9 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
         segment = Segment.ending_at(pool.at(expert, start), target, config.student_steps)
         labels = assigned(pool.network, target, images) if config.soft_labels else classes
         descent.step(student.loss(segment, images, labels, step_size, run.rng("student", step)), run)
+    flags = descent.conclusion(run)
     return DistilledSet.synthetic(
-        images, HardLabels(classes), train, space, step_size=step_size.item(), provenance=descent.report()
+        images, HardLabels(classes), train, space, step_size=step_size.item(), provenance={"flags": flags}
     )
 
 
@@ -129,20 +138,7 @@ def assigned(network: FlatNetwork, parameters: Tensor, images: Tensor) -> Tensor
     return logits_of(lambda part: network.call(parameters, part), images).softmax(1)
 
 
-def longest(config: Config) -> int:
-    """Epochs of the experts that a segment can reach."""
-    return config.start_epochs - 1 + config.expert_epochs
-
-
 def cost(train: Split, budget: Budget, config: Config) -> Cost:
     """The experts, and an unrolled gradient for each outer step."""
-    return matching_cost(
-        train,
-        budget,
-        ExpertRecipe(config.network, config.expert_lr, config.expert_batch),
-        experts=config.experts,
-        epochs=longest(config),
-        steps=config.steps,
-        student_steps=config.student_steps,
-        batch=config.batch,
-    )
+    recipe = ExpertRecipe(config.network, config.expert_lr, config.expert_batch)
+    return matching_cost(config, recipe, Window(config.start_epochs).reach(config.expert_epochs), train, budget)

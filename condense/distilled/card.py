@@ -197,6 +197,7 @@ def _creation(distilled: DistilledSet) -> str:
     rows += [(f"config.{name}", value) for name, value in made.get("config", {}).items()]
     rows += [(f"engine.{name}", value) for name, value in made.get("engine", {}).items()]
     rows += [(f"end of {phase}", value) for phase, value in made.get("stops", {}).items()]
+    rows += [(f"flag.{name}", value) for name, value in made.get("flags", {}).items() if value]
     if not rows:
         return "## Creation\n\nHow the set was made is not recorded."
     return _table("## Creation", ("field", "value"), [(name, f"`{json.dumps(value)}`") for name, value in rows], "-")

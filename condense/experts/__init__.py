@@ -1,7 +1,7 @@
 """Expert trajectories: networks trained on the real training split, with their parameters after every epoch.
 
-    pool = experts(train, space, ExpertRecipe(), count=100, epochs=50, run=run)
-    start, target = pool.at(expert, 3), pool.at(expert, 5)  # (P,) each
+pool = experts(train, space, ExpertRecipe(), count=100, epochs=50, run=run)
+start, target = pool.at(expert, 3), pool.at(expert, 5)  # (P,) each
 """
 
 from __future__ import annotations

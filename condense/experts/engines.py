@@ -19,7 +19,7 @@ def choose_engine(recipe: ExpertRecipe, network: nn.Module, train: Split, device
 
     On a CPU: one expert at a time (batching over networks was measured to be slower there), compiled where that is
     repaid; a step with two gradients or with the input penalty repays it sooner, which is not counted. Elsewhere one at
-    a time, uncompiled; `Engine("batched")` may be asked for.
+    a time, uncompiled, which nothing was measured against; a caller of `experts` may give `Engine("batched")`.
     """
     usual = Recipe(epochs=_USUAL_EPOCHS, batch=recipe.batch, lr=recipe.lr)
     return choose(usual, network, len(train), device, shape=train.shape)

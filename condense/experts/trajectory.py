@@ -77,6 +77,11 @@ class Trajectory:
         """Whether the survey ended at a record that was not merely torn."""
         return self._damage is not None
 
+    @property
+    def ends(self) -> bool:
+        """Whether nothing lies behind what the survey looked at."""
+        return self.path.is_file() and self.path.stat().st_size == self._end
+
     def nbytes(self, epochs: int) -> int:
         """About how large the file is when so many epochs are in it."""
         width = 4 if self._store == "float32" else 2

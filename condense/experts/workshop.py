@@ -104,7 +104,9 @@ class Workshop:
         files.sweep(self.folder)
         for work in sorted(self.folder.glob("*.work")):
             numbers = [int(number) for number in work.stem.split("-")]
-            if all(number < len(trajectories) and trajectories[number].trained == epochs for number in numbers):
+            known = [trajectories[number] for number in numbers if number < len(trajectories)]
+            # What a longer training, killed on its way, has written lies behind the epochs that are asked for here.
+            if len(known) == len(numbers) and all(found.trained == epochs and found.ends for found in known):
                 with suppress(files.InUse), files.lock(trajectories[numbers[0]].path, timeout=0):
                     files.discard(work)
 
@@ -122,7 +124,7 @@ class Workshop:
         if needed > free:
             raise BadInput(
                 f"the experts need {size(needed)} on disk and {self.folder} has {size(free)}; "
-                "choose another --cache-dir, fewer experts or epochs, or the store 'bfloat16-differences'"
+                "choose another --cache-dir, fewer experts or epochs, or --set expert_store=bfloat16-differences"
             )
 
     def _groups(self, numbers: Sequence[int]) -> Iterator[list[int]]:

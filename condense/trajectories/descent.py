@@ -2,7 +2,7 @@
 
 Three failures are reported by users of the published codes: the loss becomes NaN, one bad segment throws the images
 off, and the learned step size explodes or turns negative. The guards leave an ordinary run as it is; how often they
-acted is in `report`, which methods put into the provenance of the set.
+acted is in `conclusion`, which methods put into the provenance of the set.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from torch import Tensor
 
 from condense.errors import BadInput, Diverged
 from condense.run import Run
+from condense.trajectories.settings import Settings
 
 PATIENCE = 100  # rejected steps in a row after which no recovery is to be expected
+_REMEDY = "lower step_size, or raise threshold"
 LARGEST_CHANGE = 2.0  # of the step size in one update, either way; ordinary ones change it by parts of a per cent
 
 
@@ -30,7 +32,8 @@ class Descent:
     """SGD with momentum on images (M, C, H, W), the student's step size () and, where they are learned, label logits.
 
     A step whose loss or gradient is not finite, or whose loss lies above `threshold` (DATM), is rejected: nothing
-    moves, momentum included. The step size stays positive: an update may at most halve or double it.
+    moves, momentum included. The step size stays positive: an update may at most halve or double it, and one that
+    would do more leaves no momentum behind, so that a single bad gradient does not carry it on.
 
     Args:
         images, step_size, labels: what the losses given to `step` depend on; labels are (M, K) logits, or None when
@@ -90,9 +93,19 @@ class Descent:
             self._give_up(loss.item(), run)
         run.log(step_size=self.step_size.detach(), rejected=self._counts["rejected"])
 
-    def report(self) -> dict[str, int]:
-        """How often a guard acted: steps rejected, and updates of the step size that were limited."""
-        return {"rejected_steps": self._counts["rejected"], "limited_step_sizes": self._counts["limited"]}
+    def conclusion(self, run: Run) -> dict[str, int]:
+        """How often a guard acted, said in a line where one did: steps rejected, updates of the step size limited.
+
+        Raises:
+            Diverged: when every step was rejected, so that the images are still those of the beginning.
+        """
+        rejected, limited = self._counts["rejected"], self._counts["limited"]
+        made = rejected + self._counts["accepted"]
+        if rejected and rejected == made:
+            raise Diverged(f"all {made} steps were rejected, so that nothing was learned; {_REMEDY}")
+        if rejected or limited:
+            run.progress.say(f"of {made} steps {rejected} were rejected; the step size was limited in {limited}")
+        return {"rejected_steps": rejected, "limited_step_sizes": limited}
 
     def state_dict(self) -> dict[str, Any]:
         """Momentum and counts; the tensors that are learned belong to the phase's state themselves."""
@@ -117,12 +130,38 @@ class Descent:
         after = self.step_size.item()
         with torch.no_grad():
             self.step_size.clamp_(before / LARGEST_CHANGE, before * LARGEST_CHANGE)
-        self._counts["limited"] += self.step_size.item() != after
+        if self.step_size.item() != after:
+            self._counts["limited"] += 1
+            momentum = self._sgd.state[self.step_size].get("momentum_buffer")
+            if momentum is not None:
+                momentum.zero_()
 
     def _give_up(self, loss: float, run: Run) -> None:
         if self._counts["rejected in a row"] < PATIENCE:
             return
         reason = f"{PATIENCE} steps in a row were rejected, the last with a loss of {loss:g}"
         if self._counts["accepted"] == 0:
-            raise Diverged(f"{reason}, and none was accepted before; lower step_size, or raise threshold")
+            raise Diverged(f"{reason}, and none was accepted before; {_REMEDY}")
         run.stop(reason)
+
+
+def descent_of(
+    config: Settings,
+    images: Tensor,
+    *,
+    labels: Tensor | None = None,
+    lr_labels: float = 0.0,
+    momentum_labels: float = 0.0,
+) -> Descent:
+    """The descent that a configuration asks for, on images (M, C, H, W) and a new step size beside them."""
+    return Descent(
+        images,
+        torch.tensor(config.step_size, device=images.device),
+        lr_images=config.lr_images,
+        lr_step_size=config.lr_step_size,
+        momentum=config.momentum,
+        threshold=config.threshold,
+        labels=labels,
+        lr_labels=lr_labels,
+        momentum_labels=momentum_labels,
+    )

@@ -5,7 +5,7 @@ Letters: K classes, M synthetic images, n images of one class, E experts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -15,6 +15,7 @@ from condense.clustering import cluster, nearest_to_centres
 from condense.data import Split
 from condense.experts import Experts
 from condense.preprocessing import Preprocessing
+from condense.run import Run
 
 Answer = Callable[[Tensor], Tensor]  # one trained expert: images (B, C, H, W) -> logits (B, K)
 
@@ -36,6 +37,14 @@ def answers(experts: Experts) -> list[Answer]:
         return lambda images: experts.network.call(experts.at(number, experts.epochs), images)
 
     return [of(number) for number in range(len(experts))]
+
+
+def chosen_once(run: Run, choose: Callable[[], Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """What is chosen to start from, on the CPU; a run that is continued finds it and asks no expert again."""
+    jobs = run.jobs("start", ["choice"])
+    for job in jobs:
+        job.save(**choose())
+    return jobs.result(0)
 
 
 @torch.no_grad()

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from condense.errors import BadInput
+from condense.experts import Experts
+from condense.unroll import Segment
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,20 @@ class Window:
         """A start epoch, each of the window's with the same probability."""
         return int(torch.randint(self.lowest, self.upper(step), (1,), generator=generator))
 
+    def reach(self, epochs: int) -> int:
+        """The last epoch of an expert that a segment of `epochs` epochs can end at."""
+        return self.last - 1 + epochs
+
 
 def expert_in_turn(count: int, step: int, rng: Callable[..., torch.Generator]) -> int:
     """The expert of a step: all of them in a shuffled order, then all of them in another one."""
     turn, place = divmod(step, count)
     return int(torch.randperm(count, generator=rng("experts", turn))[place])
+
+
+def segment_between(pool: Experts, expert: int, start: int, epochs: int, steps: int) -> Segment:
+    """From an expert's parameters after `start` epochs to those `epochs` later, for a student of N = `steps` steps."""
+    return Segment.ending_at(pool.at(expert, start), pool.at(expert, start + epochs), steps)
 
 
 def minibatches(count: int, batch: int | None, steps: int, generator: torch.Generator) -> list[Tensor]:
@@ -68,12 +79,12 @@ def minibatches(count: int, batch: int | None, steps: int, generator: torch.Gene
 
 
 def halved(batch: int | None, count: int) -> int:
-    """The images drawn for a step whose mirror images join them: b // 2, b all `count` where it is None (FYI).
+    """The images drawn for a step whose mirror images join them: b // 2, and b at most all `count` of them (FYI).
 
     Raises:
         BadInput: when nothing is left.
     """
-    half = (batch or count) // 2
+    half = min(batch or count, count) // 2
     if half == 0:
         raise BadInput("mirror halves the batch to make room for the mirror images; raise batch to at least 2")
     return half

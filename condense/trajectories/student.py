@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -18,35 +17,8 @@ from condense.mirror import Expansion, expansion, mirrored
 from condense.run import Run
 from condense.trajectories.descent import require_positive
 from condense.trajectories.sampling import halved, minibatches
+from condense.trajectories.settings import Settings
 from condense.unroll import Engine, InnerLoop, Segment, choose, outer_loss
-
-# Graphs that are kept between the two sweeps; on a 4 GB machine there is room for experts' files and data beside them.
-GRAPH_BYTES = 2**30
-
-
-class Settings(Protocol):
-    """What a configuration says of its students."""
-
-    @property
-    def steps(self) -> int: ...  # outer steps
-
-    @property
-    def student_steps(self) -> int: ...  # N
-
-    @property
-    def batch(self) -> int | None: ...  # b; None: all images
-
-    @property
-    def step_size(self) -> float: ...  # of its steps, before any is learned
-
-    @property
-    def network(self) -> str: ...
-
-    @property
-    def engine(self) -> str: ...  # a name of condense.unroll.ENGINES
-
-    @property
-    def bfloat16(self) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -110,7 +82,7 @@ class Student:
             batch, targets = self.expand(batch, targets)
             return self.augment.apply(batch, draws[step]), targets
 
-        return InnerLoop(self.network, rows, prepare, momentum, scale)
+        return InnerLoop(self.network, rows, prepare, momentum, scale, copies=1 + doubles)
 
 
 def student_of(
@@ -143,7 +115,7 @@ def _engine(config: Settings, network: FlatNetwork, train: Split, passes: int, r
         name=config.engine,
         device=run.device,
         bfloat16=config.bfloat16,
-        graph_bytes=GRAPH_BYTES,
+        graph_bytes=int(config.graph_gibibytes * 2**30),
         may_compile=run.compiles,
     )
     if choice.uncompiled is not None:

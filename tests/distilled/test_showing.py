@@ -103,6 +103,12 @@ def test_a_set_without_a_history_says_so(make: Make) -> None:
     assert 'pretty_name: "Distilled set, 9 images"' in text
 
 
+def test_what_should_not_happen_and_did_is_told(make: Make) -> None:
+    text = card.render(make(provenance={"method": "mine", "flags": {"rejected_steps": 7, "limited_step_sizes": 0}}))
+    assert "| flag.rejected_steps | `7` |" in text
+    assert "limited_step_sizes" not in text
+
+
 def test_class_names_cannot_break_the_card(make: Make) -> None:
     text = card.render(replace(make(), classes=("a|b", "*c*", "<d>")))
     assert r"a\|b, \*c\*, \<d\>" in text

@@ -168,6 +168,16 @@ def test_another_number_of_epochs_after_an_interruption(ask: Ask, open_run: Open
         assert same(ask("ast", epochs=4, store=store), expected)
 
 
+def test_a_shorter_need_leaves_the_checkpoint_of_a_longer_training(ask: Ask, open_run: OpenRun) -> None:
+    ask("ast", count=1, epochs=2)
+    with pytest.raises(KeyboardInterrupt):
+        ask("ast", count=1, epochs=6, run=open_run(checkpoint_seconds=0.0, progress=Steps(die_after=3)))
+    ask("ast", count=1, epochs=2)
+    steps = Steps()
+    ask("ast", count=1, epochs=6, run=open_run(progress=steps))
+    assert steps.trained == 2  # the fifth again, whose last step was not saved when the kill came, and the sixth
+
+
 def flip(path: Path, place: int) -> None:
     written = bytearray(path.read_bytes())
     written[place] ^= 1

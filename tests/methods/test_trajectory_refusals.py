@@ -55,8 +55,7 @@ def without_experts(monkeypatch: pytest.MonkeyPatch) -> None:
     def experts(*arguments: Any, **fields: Any) -> None:
         raise ReachedExperts
 
-    for method in METHODS.values():
-        monkeypatch.setattr(method, "experts", experts)
+    monkeypatch.setattr("condense.trajectories.recipes.experts", experts)
 
 
 @pytest.mark.parametrize(("name", "fields", "flips", "message"), REFUSED, ids=[f"{n}-{f}" for n, f, *_ in REFUSED])

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from condense.errors import BadInput, Diverged
+from condense.progress import Progress
 from condense.run import Run
 from condense.trajectories import Descent
 from condense.trajectories.descent import PATIENCE
@@ -66,7 +67,7 @@ def test_two_steps_are_sgd_with_a_momentum_for_each_part(run: Run) -> None:
     assert images == pytest.approx([1 - 0.1 - 0.15, -2.25, 2.75])  # 0.1 g, then 0.1 (g + 0.5 g)
     assert step_size == pytest.approx([0.1 - 0.02 - 0.03])  # 0.01 * 2, then 0.01 * 3
     assert labels == pytest.approx([0.5 - 0.6 - 1.14, 1.5 - 1.74])  # 0.2 * 3, then 0.2 * (3 + 2.7)
-    assert problem.descent.report() == {"rejected_steps": 0, "limited_step_sizes": 0}
+    assert problem.descent.conclusion(run) == {"rejected_steps": 0, "limited_step_sizes": 0}
 
 
 @pytest.mark.parametrize(
@@ -86,13 +87,27 @@ def test_a_bad_step_leaves_no_trace(run: Run, threshold: float | None, bad: Loss
     problem.descend(run, small, bad, small, name="disturbed")
     other.descend(run, small, small, name="undisturbed")
     assert problem.values() == other.values()
-    assert problem.descent.report()["rejected_steps"] == 1
+    assert problem.descent.conclusion(run)["rejected_steps"] == 1
 
 
 def test_a_loss_at_the_threshold_is_accepted(run: Run) -> None:
     problem = _Problem(threshold=1.0)
     problem.descend(run, lambda images, step_size, labels: 1.0 + 0 * images.sum())
-    assert problem.descent.report()["rejected_steps"] == 0
+    assert problem.descent.conclusion(run)["rejected_steps"] == 0
+
+
+def test_a_run_of_rejected_steps_alone_is_a_divergence_however_short(run: Run) -> None:
+    problem = _Problem(threshold=1.0)
+    bad: Loss = lambda images, step_size, labels: 7.0 + 0 * images.sum()  # noqa: E731
+    problem.descend(run, bad, bad, bad)
+    with pytest.raises(Diverged, match="all 3 steps were rejected, so that nothing was learned; lower step_size"):
+        problem.descent.conclusion(run)
+
+
+def test_a_run_without_steps_is_none(run: Run) -> None:
+    problem = _Problem()
+    problem.descend(run)
+    assert problem.descent.conclusion(run) == {"rejected_steps": 0, "limited_step_sizes": 0}
 
 
 def test_the_gradient_of_a_rejected_step_is_not_computed(run: Run) -> None:
@@ -113,7 +128,31 @@ def test_the_step_size_at_most_halves_or_doubles(run: Run, slope: float, expecte
     problem = _Problem()
     problem.descend(run, lambda images, step_size, labels: slope * step_size + 0 * (images.sum() + labels.sum()))
     assert problem.step_size.item() == pytest.approx(expected)
-    assert problem.descent.report()["limited_step_sizes"] == 1
+    assert problem.descent.conclusion(run)["limited_step_sizes"] == 1
+
+
+def test_a_limited_step_size_loses_its_momentum(run: Run) -> None:
+    """Twice the limit, then a gradient of zero: with momentum it would go on to 0.4."""
+    problem = _Problem()
+    slopes = iter([-1e3, 0.0])
+
+    def loss(images: Tensor, step_size: Tensor, labels: Tensor) -> Tensor:
+        return next(slopes) * step_size + 0 * (images.sum() + labels.sum())
+
+    problem.descend(run, loss, loss)
+    assert problem.step_size.item() == pytest.approx(0.2)
+
+
+def test_what_the_guards_did_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bad: Loss = lambda images, step_size, labels: images.sum() * torch.nan  # noqa: E731
+    with Run(tmp_path / "run", seed=0, progress=Progress()) as run:
+        quiet, loud = _Problem(), _Problem()
+        quiet.descend(run, _times(0.01), name="quiet")
+        quiet.descent.conclusion(run)
+        assert "rejected;" not in capsys.readouterr().err
+        loud.descend(run, _times(0.01), bad, name="loud")
+        loud.descent.conclusion(run)
+    assert "condense: of 2 steps 1 were rejected; the step size was limited in 0\n" in capsys.readouterr().err
 
 
 def test_a_step_size_of_zero_is_refused_before_the_work() -> None:
@@ -134,7 +173,7 @@ def test_a_run_that_went_bad_stops_with_what_it_had_and_says_why(run: Run) -> No
     problem.descend(run, _times(0.01), *[bad] * (PATIENCE + 5))
     assert run.stops["match"]["step"] == PATIENCE + 1
     assert "100 steps in a row were rejected" in run.stops["match"]["reason"]
-    assert problem.descent.report()["rejected_steps"] == PATIENCE
+    assert problem.descent.conclusion(run)["rejected_steps"] == PATIENCE
 
 
 def test_a_restored_descent_goes_on_as_an_unbroken_one(run: Run) -> None:

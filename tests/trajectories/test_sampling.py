@@ -67,6 +67,7 @@ def test_without_a_batch_size_every_step_takes_all_images() -> None:
 def test_mirror_images_halve_the_batch_as_in_fyi() -> None:
     assert halved(None, 10) == 5  # CIFAR-10, one image per class: five images and their mirror images
     assert halved(125, 5000) == 62
+    assert halved(500, 10) == 5  # a batch is never larger than the set
     with pytest.raises(BadInput, match="raise batch to at least 2"):
         halved(1, 10)
 

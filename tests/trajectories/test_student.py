@@ -20,7 +20,6 @@ from condense.mirror import Expansion, mirrored, unchanged
 from condense.progress import NoProgress
 from condense.run import Run
 from condense.trajectories import Student, student_of
-from condense.trajectories.student import GRAPH_BYTES
 from condense.unroll import Engine
 from condense.unroll.choice import Choice
 
@@ -130,12 +129,17 @@ def chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Chosen:
 
 def test_a_long_run_is_compiled_if_it_may_be(chosen: Chosen) -> None:
     assert chosen(True, steps=50_000) == (Engine(compile=True), [])
-    assert chosen(False, steps=50_000) == (Engine(graph_bytes=GRAPH_BYTES), [])
+    assert chosen(False, steps=50_000) == (Engine(graph_bytes=2**30), [])
+
+
+def test_memory_for_graphs_is_the_configurations(chosen: Chosen) -> None:
+    assert chosen(False, graph_gibibytes=4.0)[0] == Engine(graph_bytes=4 * 2**30)
+    assert chosen(False, graph_gibibytes=4.0, engine="unroll")[0] == Engine("unroll")
 
 
 def test_a_short_run_is_not_compiled_and_says_so(chosen: Chosen) -> None:
     engine, lines = chosen(True, steps=40)
-    assert engine == Engine(graph_bytes=GRAPH_BYTES)
+    assert engine == Engine(graph_bytes=2**30)
     assert lines == ["students are not compiled: it takes about 80 s and would save about 11 s"]
 
 
@@ -144,7 +148,7 @@ def test_a_short_run_is_not_compiled_and_says_so(chosen: Chosen) -> None:
     [
         ({"engine": "higher"}, Engine("higher"), "the engine 'higher' keeps graphs of autograd"),
         ({"engine": "unroll"}, Engine("unroll"), "the engine 'unroll' keeps graphs of autograd"),
-        ({"network": "mlp"}, Engine(graph_bytes=GRAPH_BYTES), "written for the ConvNet, and this is MLP"),
+        ({"network": "mlp"}, Engine(graph_bytes=2**30), "written for the ConvNet, and this is MLP"),
     ],
 )
 def test_what_cannot_be_compiled_goes_on_uncompiled(
