@@ -30,6 +30,7 @@ def main() -> None:
     options.add_argument("--preset", help="whose settings are varied; the default is the paper's main setting")
     options.add_argument("--set", action="append", default=[], dest="overrides", metavar="FIELD=VALUE")
     options.add_argument("--seeds", type=int, default=1, help="distillation seeds")
+    options.add_argument("--compile", action="store_true", help="compile steps where that is repaid")
     options.add_argument("--threads", type=int)
     options.add_argument("--out", type=Path, metavar="FILE.json")
     given = options.parse_args()
@@ -46,7 +47,7 @@ def main() -> None:
         for seed in range(given.seeds):
             if str(seed) not in found:
                 work = (given.method, given.preset, given.dataset, given.ipc)
-                found[str(seed)] = held_out_accuracies(*work, overrides, seed)
+                found[str(seed)] = held_out_accuracies(*work, overrides, seed, given.compile)
                 if given.out is not None:
                     files.write_json(given.out, known)
         means = [statistics.fmean(accuracies) for accuracies in found.values()]
@@ -55,7 +56,7 @@ def main() -> None:
 
 
 def held_out_accuracies(
-    method: str, preset: str | None, dataset: str, ipc: int, overrides: dict[str, str], seed: int
+    method: str, preset: str | None, dataset: str, ipc: int, overrides: dict[str, str], seed: int, compiled: bool
 ) -> list[float]:
     """Fractions of the held-out tenth, one for each network."""
     from condense import data, methods, networks
@@ -69,7 +70,7 @@ def held_out_accuracies(
     kept, held = data.validation_split(data.load(dataset).train)
     plugin = methods.get(method)
     config = with_overrides(method, plugin.config(preset), overrides)
-    with tempfile.TemporaryDirectory() as folder, Run(folder, seed=seed) as run:
+    with tempfile.TemporaryDirectory() as folder, Run(folder, seed=seed, compile=compiled) as run:
         made = plugin.distill(kept, Budget(ipc=ipc), config, run)
     recipe = Recipe.matching(EPOCHS, augment=DSA.for_split(held).spec())
     found = []

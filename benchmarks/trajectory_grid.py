@@ -20,7 +20,8 @@ What the size changes of the published settings: windows and ramps end within 8 
 start as far in 200 steps as theirs in 5,000 (8 %); images move by 1,000 times the gradient, TESLA's choice, since the
 steps are few, and the student's step size starts near where it settles. How long to learn at IPC 10 was chosen
 with `benchmarks/pilot.py mtt` on held-out training images: 10 student steps in 200 outer ones gave 42.3 %, 20 gave
-44.5 %, where DM in 600 steps gave 40.1 % (and 39.0 % on whitened images, so DM and random keep their papers' pixels).
+44.5 %, where DM in 600 steps gave 40.9 % (and 39.0 % on whitened images, so DM and random keep their papers' pixels).
+`results/benchmarks/pilot.json` has them.
 
 Core-hours by arithmetic, from 24 s for an epoch of 50,000 images and 0.0023 s for one image of one inner step (one
 thread of an AMD EPYC, uncompiled): experts 3.2 (plain 0.3, GSAM 0.6, AST 1.0, AST without one of its two ingredients
