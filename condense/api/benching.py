@@ -10,7 +10,7 @@ from pathlib import Path
 from condense import methods as registry
 from condense import networks as architectures
 from condense.api.distilling import distill
-from condense.api.place import RESULTS, Place
+from condense.api.place import RESULTS, Place, require_writable
 from condense.api.relabelling import label_recipe, relabel
 from condense.api.scoring import score
 from condense.budget import Budget
@@ -56,6 +56,7 @@ def bench(
         Unsuitable: when a method that was asked for by name cannot work with a budget.
     """
     place = place or Place()
+    require_writable(results, "--results")
     report = BenchReport()
     sets = _sets(methods, preset, distill_seeds)
     for network in networks or ():

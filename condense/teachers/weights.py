@@ -33,8 +33,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a damaged or a pickled file makes of the reader
-        reason = f"not a file of plain tensors: {str(error).splitlines()[0]}"
-        raise DamagedFile(path, reason) from error
+        # PyTorch's own text advises to read the file in the way that runs what is in it.
+        raise DamagedFile(path, f"not a file of plain tensors: {type(error).__name__}") from error
     for key in _NESTED:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]

@@ -130,6 +130,15 @@ def test_bench_refuses_a_protocol_before_it_distils(
     assert named in capsys.readouterr().err
 
 
+def test_bench_refuses_results_that_cannot_be_kept_before_it_distils(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], in_a_folder_of_its_own: Path
+) -> None:
+    monkeypatch.setattr(benching, "distill", lambda *_, **__: pytest.fail("distilled for results that have no place"))
+    (in_a_folder_of_its_own / "file").touch()
+    assert main(["bench", "--dataset", "digits", "--ipc", "1", "--methods", "random", "--results", "file"]) == 2
+    assert "file is a file where a folder should be; choose another --results" in capsys.readouterr().err
+
+
 def test_evaluate_looks_at_every_set_before_it_judges_one(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], in_a_folder_of_its_own: Path
 ) -> None:

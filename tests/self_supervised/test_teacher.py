@@ -129,8 +129,9 @@ def test_weights_of_another_network_are_refused(split: Split, tmp_path: Path) ->
 
 def test_code_in_a_checkpoint_is_not_run(split: Split, tmp_path: Path) -> None:
     torch.save({"conv.weight": Path("/")}, tmp_path / "w.pt")
-    with pytest.raises(DamagedFile, match=r"w\.pt"):
+    with pytest.raises(DamagedFile, match=r"w\.pt") as refused:
         backbones.load(f"{NAME}@{tmp_path / 'w.pt'}", split)
+    assert "weights_only" not in str(refused.value)  # PyTorch's advice would run it
 
 
 @pytest.mark.parametrize("source", ["convnet", "convnet@nowhere", "convnet@there/is/none.pt"])

@@ -73,7 +73,7 @@ def export_set(layout: str, distilled: DistilledSet, target: Path, *, replace_ex
         raise UnknownName("export format", layout, writers)
     occupied = target.exists() and not (target.is_dir() and not any(target.iterdir()))
     if occupied and not replace_existing:
-        raise BadInput(f"{target} exists; choose another target, or say that it may be replaced")
+        raise BadInput(f"{target} exists; choose another target, or replace it (--replace)")
     return writers[layout](distilled, target)
 
 
