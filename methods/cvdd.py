@@ -111,11 +111,13 @@ PRESETS = {
             prior_student="convnet:norm=batch,width=16",
             prior_epochs=20,
             steps=50,
+            statistics_weight=1.0,
+            initial="real",
             smallest_crop=0.5,
             roll_to=1,
             labels="teacher",
         ),
-        "two cores, digits",
+        "two cores, digits; initial and statistics_weight were chosen on held-out training images",
         distill_seconds=10.0,
         judge_seconds=3.0,
     ),
@@ -184,15 +186,10 @@ def cost(train: Split, budget: Budget, config: Config) -> Cost:
     """The committee's training, recovery from pairs, prior performances that are not stated, and labels."""
     count = sum(budget.counts(train.class_counts()))
     members = teachers.members(config.committee)
-    main = recovery.cost(
-        train,
-        config.committee,
-        _training(train, config),
-        Synthesis.of(config),
-        count,
-        answering_cost(_labels(config), train, count),
-        share=config.members / len(members),
-    )
+    settings, training = Synthesis.of(config), _training(train, config)
+    asking = answering_cost(_labels(config), train, count)
+    share = config.members / len(members)
+    main = recovery.cost(train, config.committee, training, settings, count, asking, share=share)
     if not _measures(config):
         return main
     student = _student(config)
