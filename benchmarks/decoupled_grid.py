@@ -14,7 +14,8 @@ as it is, since a request names the code of its method.
 
 `table` prints accuracies and paired differences with their intervals over runs, the means of each distillation seed,
 and what each set takes on disk. `teachers` prints the committee's accuracy on held-out and on test images; nothing is
-chosen by the latter. Distillation seeds share the teachers, so their spread leaves out the luck of a teacher.
+chosen by the latter. Distillation seeds share the teachers, so their spread leaves out the luck of a teacher. Where
+CV-DD starts from noise or has no batch-norm term, its votes are measured so too.
 
 What the size changes of the published settings: a quarter of CV-DD's and SRe2L++'s steps; labels of one teacher or
 committee with running statistics for steps of 50, which the common protocols discard in any case, as they do the label
