@@ -9,8 +9,8 @@ import multiprocessing
 from pathlib import Path
 from typing import Any
 
-# Recovery at 224 pixels, ResNet-18, 100 images a batch, 4000 steps, measured by FADRM (arXiv 2506.24125) on an
-# RTX 4090: seconds of one image, and peak memory. They are of SRe2L++, whose steps are SRe2L's and start from real patches.
+# Recovery at 224 pixels, ResNet-18, 100 images a batch, 4000 steps, measured by FADRM (arXiv 2506.24125) on an RTX
+# 4090: seconds of one image, and peak memory. They are of SRe2L++, whose steps are SRe2L's, begun at real patches.
 PUBLISHED_SECONDS, PUBLISHED_BYTES = 2.52, 5.3e9
 # Float32 operations a second that this card can do at most.
 CARD_OPERATIONS = 82.6e12
