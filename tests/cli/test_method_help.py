@@ -8,7 +8,7 @@ import pytest
 
 from condense.cli import main
 
-METHOD = '''
+METHOD = """
 from __future__ import annotations
 from dataclasses import dataclass
 from condense.method import Cost, Method, Preset
@@ -28,7 +28,7 @@ def distill(train, budget, config, run):
 
 def cost(train, budget, config):
     return Cost(0.0, 0.0)
-'''
+"""
 
 
 @pytest.fixture
