@@ -214,7 +214,7 @@ def test_images_of_another_shape_are_refused(train: Split) -> None:
 
 
 def test_fitting_refuses_what_it_cannot_do(train: Split) -> None:
-    with pytest.raises(BadInput, match="unknown preprocessing .whiten.; use identity, normalise, zca, "):
+    with pytest.raises(BadInput, match=r"unknown preprocessing .whiten.; use identity, normalise, zca, "):
         preprocessing.fit("whiten", train)
     for epsilon in (0.0, -0.1, math.nan):
         with pytest.raises(BadInput, match="epsilon of ZCA must be positive"):
