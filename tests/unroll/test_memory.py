@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
 import pytest
 
 # A fresh process for each training: the high-water mark of a process never falls, and a second training finds the heap
-# of the first. Maps of 0.6 MB an image, so that one step's graph is large beside the interpreter's noise, and
-# parameters small beside it, in the proportions of width 128 and 100 images; that cell is in benchmarks/unroll.py.
+# of the first. VmHWM begins anew with a program, where getrusage goes on from the process that started it. Maps of
+# 0.6 MB an image, so that one step's graph is large beside the interpreter's noise, and parameters small beside it, in
+# the proportions of width 128 and 100 images; that cell is in benchmarks/unroll.py.
 PROGRAM = """
-import json, resource, sys
+import json, pathlib, resource, sys
 import torch
 from condense import networks
 from condense.flat import FlatNetwork
@@ -30,7 +32,8 @@ before = int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize(
 inner = InnerLoop(network, [torch.arange(100)] * steps)
 outer = outer_loss(inner, Segment.ending_at(start, start + 1, steps), images, labels, step_size, Engine(name))
 outer.loss.backward()
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+status = dict(line.split(":") for line in pathlib.Path("/proc/self/status").read_text().splitlines())
+peak = int(status["VmHWM"].split()[0]) * 1024
 print(json.dumps({"peak": peak - before, "parameters": network.size * 4}))
 """
 
@@ -41,16 +44,19 @@ def grown(engine: str, short: int, long: int) -> float:
     The parameters that the longer one stores beyond those of the shorter are taken off.
     """
     peaks = []
+    # Every tensor goes back to the system when it is freed: what is left of a fragmented heap varies by a fifth.
+    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}
     for steps in (short, long):
         words = [sys.executable, "-c", PROGRAM, engine, str(steps)]
-        found = json.loads(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
+        run = subprocess.run(words, capture_output=True, text=True, check=True, env=environment)
+        found = json.loads(run.stdout)
         peaks.append(found["peak"])
     return float((peaks[1] - (long - short) * found["parameters"]) / peaks[0])
 
 
 @pytest.mark.soak  # some seconds
 def test_memory_grows_by_the_stored_parameters_alone() -> None:
-    assert grown("adjoint", 2, 8) <= 1.10
+    assert grown("adjoint", 2, 8) <= 1.02
 
 
 @pytest.mark.soak
