@@ -29,13 +29,13 @@ Core-hours by arithmetic, at 80 GFLOP/s for two threads (narrow convolutions): c
 from __future__ import annotations
 
 import argparse
-import shlex
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from grid_runs import Outcomes, Runs, call, changes
 
 from condense import allocator
 
@@ -165,30 +165,24 @@ def teachers(number: int, of: int, *, tested: bool) -> int:
 def commands(row: Row, seed: int, results: Path, threads: int) -> list[list[str]]:
     """Distil one set and judge it by both protocols."""
     folder = str(row.folder(seed))
-    words = [f"{name}={'none' if value is None else value}" for name, value in row.fields.items()]
-    changes = [word for change in words for word in ("--set", change)]
     preset = [] if row.preset is None else ["--preset", row.preset]
     budget = ["--dataset", DATASET, "--ipc", str(IPC), "--seed", str(seed), "--threads", str(threads)]
     judging = ["--seeds", str(EVALUATIONS), "--threads", str(threads), "--results", str(results)]
     return [
-        ["distill", row.method, *budget, *preset, *changes, "--out", folder],
+        ["distill", row.method, *budget, *preset, *changes(row.fields), "--out", folder],
         *(["evaluate", folder, "--protocol", protocol, *judging] for protocol in PROTOCOLS),
     ]
-
-
-def call(words: list[str], dry_run: bool) -> bool:
-    """Runs one command; whether it succeeded."""
-    print(shlex.join(["condense", *words]), flush=True)
-    return dry_run or subprocess.run([sys.executable, "-m", "condense.cli", *words], check=False).returncode == 0
 
 
 def table(chosen: list[Row], seeds: int, results: Path) -> int:
     """Prints the accuracies for each protocol and network, as far as they are there, and the bytes of the sets."""
     from condense.evaluate import protocols
 
+    outcomes = Outcomes(results)
+    folders = {row.name: [row.folder(seed) for seed in range(seeds)] for row in rows()}
     for protocol in map(protocols.load, PROTOCOLS):
         for network in protocol.networks((3, 32, 32)):
-            found = {row.name: accuracies(row, seeds, results, protocol.name, network) for row in rows()}
+            found = {name: outcomes.accuracies(sets, protocol.name, network) for name, sets in folders.items()}
             print(f"\n{protocol.name}, {network}\n")
             print("| row | accuracy (95 %) | by set | runs | against | paired difference (95 %) | by set |")
             print("|---|---|---|---|---|---|---|")
@@ -203,7 +197,7 @@ def table(chosen: list[Row], seeds: int, results: Path) -> int:
     return 0
 
 
-def line(row: Row, found: dict[str, dict[tuple[int | None, int], float]]) -> str:
+def line(row: Row, found: dict[str, Runs]) -> str:
     """One row: its mean and that of each set, and how it stands to the row it is compared with."""
     from condense.evaluate.statistics import by_set, compare, summary
 
@@ -233,21 +227,6 @@ def bill(row: Row) -> str:
     parts = made.bytes()
     numbers = (len(made), len(made.view()), parts.images, parts.labels, parts.extras, parts.total)
     return f"| {row.name} | " + " | ".join(f"{number:,}" for number in numbers) + " |"
-
-
-def accuracies(row: Row, seeds: int, results: Path, protocol: str, network: str) -> dict[tuple[int | None, int], float]:
-    """Fractions by (distillation seed, evaluation seed), as far as they are there."""
-    from condense import distilled
-    from condense.evaluate import records
-
-    sets = {distilled.load(row.folder(seed)).id: seed for seed in range(seeds) if row.folder(seed).is_dir()}
-    values: dict[tuple[int | None, int], float] = {}
-    for record in records.read_all(results):
-        cell = record.cells.get(network)
-        if record.set.id in sets and record.protocol.name == protocol and cell is not None:
-            for seed, accuracy in zip(cell.seeds, cell.accuracy, strict=True):
-                values[sets[record.set.id], seed] = accuracy
-    return values
 
 
 if __name__ == "__main__":

@@ -33,13 +33,13 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import shlex
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from grid_runs import Outcomes, Runs, call, changes
 
 NETWORK = "convnet-d3:width=32"
 PROTOCOL, EVALUATIONS = "hard-dsa", 5
@@ -85,8 +85,6 @@ OFF: dict[str, dict[str, Any]] = {
 }
 # The other way round for momentum: without it steps are a tenth as long.
 WITH_OFF = {("ast", "inner_momentum"): {"step_size": 0.04, "lr_step_size": 1e-5}}
-
-Runs = dict[tuple[int | None, int], float]  # accuracy by distillation and evaluation seed
 
 
 @dataclass(frozen=True)
@@ -153,26 +151,22 @@ def main() -> int:
 def commands(row: Setting, seed: int, results: str, own: bool) -> list[list[str]]:
     """Distil one set and judge it, by the protocol of its papers too if `own`."""
     folder = str(row.folder(seed))
-    words = [f"{name}={'none' if value is None else value}" for name, value in row.fields.items()]
-    changes = [word for change in words for word in ("--set", change)]
     budget = ["--dataset", "cifar10", "--ipc", str(row.ipc), "--seed", str(seed), "--threads", "1", "--compile"]
     judging = ["--networks", NETWORK, "--seeds", str(EVALUATIONS), "--threads", "1", "--results", results]
     return [
-        ["distill", row.method, *budget, *changes, "--out", folder],
+        ["distill", row.method, *budget, *changes(row.fields), "--out", folder],
         *(["evaluate", folder, "--protocol", name, *judging] for name in (PROTOCOL, *([row.own] if own else []))),
     ]
 
 
-def call(words: list[str], dry_run: bool) -> bool:
-    """Runs one command; whether it succeeded."""
-    print(shlex.join(["condense", *words]), flush=True)
-    return dry_run or subprocess.run([sys.executable, "-m", "condense.cli", *words], check=False).returncode == 0
-
-
 def table(rows: list[Setting], seeds: int, results: str) -> int:
     """Prints what is there of every row, of every pair of methods, and of every ingredient."""
-    whole = {(row.name, row.ipc): accuracies(row, seeds, results, PROTOCOL) for row in settings()}
-    own = {(row.name, row.ipc): accuracies(row, seeds, results, row.own) for row in settings()}
+    outcomes = Outcomes(results)
+    whole, own = {}, {}
+    for row in settings():
+        folders = [row.folder(seed) for seed in range(seeds)]
+        whole[row.name, row.ipc] = outcomes.accuracies(folders, PROTOCOL, NETWORK)
+        own[row.name, row.ipc] = outcomes.accuracies(folders, row.own, NETWORK)
     print(f"| IPC | row | {PROTOCOL} (95 % over runs) | runs | of each set | own protocol (95 % over runs) |")
     print("|---|---|---|---|---|---|")
     for row in rows:
@@ -219,21 +213,6 @@ def _of_sets(values: Runs) -> str:
     from condense.evaluate.statistics import by_set
 
     return ", ".join(f"{100 * mean:.2f}" for mean in by_set(values).values())
-
-
-def accuracies(row: Setting, seeds: int, results: str, protocol: str) -> Runs:
-    """Fractions by (distillation seed, evaluation seed), as far as they are there."""
-    from condense import distilled
-    from condense.evaluate import records
-
-    sets = {distilled.load(row.folder(seed)).id: seed for seed in range(seeds) if row.folder(seed).is_dir()}
-    values: Runs = {}
-    for record in records.read_all(results):
-        cell = record.cells.get(NETWORK)
-        if record.set.id in sets and record.protocol.name == protocol and cell is not None:
-            for seed, accuracy in zip(cell.seeds, cell.accuracy, strict=True):
-                values[sets[record.set.id], seed] = accuracy
-    return values
 
 
 if __name__ == "__main__":

@@ -129,6 +129,7 @@ def table(settings: Mapping[str, str], given: argparse.Namespace, place: Place) 
 def gate(settings: Mapping[str, str], given: argparse.Namespace, place: Place) -> None:
     """Trains the teacher without labels, then probes it and its random twin on held-out training images."""
     from condense import methods
+    from condense.api import WORK
     from condense.method import with_overrides
     from condense.run import Run
     from condense.self_supervised import linear_probe_gate, teacher_for
@@ -136,7 +137,7 @@ def gate(settings: Mapping[str, str], given: argparse.Namespace, place: Place) -
     plugin = methods.get("krr_st")
     config = with_overrides(plugin.name, plugin.config(), settings)
     train = place.dataset(given.source).train
-    with Run(Path("runs/work/transfer-gate"), seed=0, **place.options()) as run:
+    with Run(WORK / "transfer-gate", seed=0, **place.options()) as run:
         found = linear_probe_gate(train, teacher_for(train.unlabelled(), config, run), run)
     teacher = {name: value for name, value in settings.items() if name.startswith("teacher")}
     print_result({"source": given.source, "settings": teacher, **found.spec(), "machine": machine_facts()}, given.out)

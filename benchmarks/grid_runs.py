@@ -1,0 +1,58 @@
+"""What the grids of whole experiments share: handing commands to `condense`, and reading what came of them.
+
+Used by benchmarks/trajectory_grid.py and benchmarks/decoupled_grid.py.
+"""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+Runs = dict[tuple[int | None, int], float]  # accuracy by distillation and evaluation seed
+
+
+def changes(fields: Mapping[str, Any]) -> list[str]:
+    """The words of a command line that set these fields of a method."""
+    words = [f"{name}={'none' if value is None else value}" for name, value in fields.items()]
+    return [word for change in words for word in ("--set", change)]
+
+
+def call(words: list[str], dry_run: bool) -> bool:
+    """Runs one command; whether it succeeded."""
+    print(shlex.join(["condense", *words]), flush=True)
+    return dry_run or subprocess.run([sys.executable, "-m", "condense.cli", *words], check=False).returncode == 0
+
+
+class Outcomes:
+    """Accuracies in a folder of records, which is read once; so is every set."""
+
+    def __init__(self, results: str | Path) -> None:
+        from condense.evaluate import records
+
+        self._records = records.read_all(results)
+        self._ids: dict[Path, str | None] = {}
+
+    def accuracies(self, folders: Sequence[Path], protocol: str, network: str) -> Runs:
+        """Fractions by (distillation seed, evaluation seed), as far as they are there.
+
+        folders: of the sets of one row, by distillation seed.
+        """
+        sets = {name: seed for seed, folder in enumerate(folders) if (name := self._id(folder)) is not None}
+        values: Runs = {}
+        for record in self._records:
+            cell = record.cells.get(network)
+            if record.set.id in sets and record.protocol.name == protocol and cell is not None:
+                for seed, accuracy in zip(cell.seeds, cell.accuracy, strict=True):
+                    values[sets[record.set.id], seed] = accuracy
+        return values
+
+    def _id(self, folder: Path) -> str | None:
+        from condense import distilled
+
+        if folder not in self._ids:
+            self._ids[folder] = distilled.load(folder).id if folder.is_dir() else None
+        return self._ids[folder]
