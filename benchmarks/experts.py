@@ -22,7 +22,6 @@ import argparse
 import dataclasses
 import json
 import os
-import resource
 import statistics
 import sys
 import time
@@ -30,7 +29,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from processes import fresh, machine_facts, print_result
+from processes import fresh, machine_facts, peak_bytes, print_result
 
 from condense import allocator
 
@@ -116,7 +115,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     timed(range(1, WARM_UP))
     per_epoch = EPOCH_IMAGES / (given.images * together)
     wall, processor = timed(range(WARM_UP, WARM_UP + given.images // BATCH))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = peak_bytes()
     return {
         "epoch_seconds": wall * per_epoch,
         "epoch_cpu_seconds": processor * per_epoch,

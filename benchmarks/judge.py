@@ -16,14 +16,13 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import resource
 import statistics
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from processes import fresh, machine_facts, print_result
+from processes import fresh, machine_facts, peak_bytes, print_result
 
 from condense import allocator
 
@@ -110,7 +109,7 @@ def measure(side: str, name: str, threads: int, epochs: int) -> dict[str, Any]:
         begin = time.perf_counter()
         test(network)
         tests.append(time.perf_counter() - begin)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = peak_bytes()
     return {
         "gflop": _step_operations(network),
         "epochs": steps[2:],

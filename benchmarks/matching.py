@@ -16,7 +16,6 @@ import argparse
 import itertools
 import json
 import os
-import resource
 import statistics
 import sys
 import tempfile
@@ -25,7 +24,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from processes import fresh, machine_facts, print_result
+from processes import fresh, machine_facts, peak_bytes, print_result
 
 from condense import allocator
 
@@ -118,7 +117,7 @@ def measure(side: str, method: str, threads: int, steps: int) -> dict[str, Any]:
         "seconds": [after - before for before, after in itertools.pairwise(wall[2:])],
         "cpu": [after - before for before, after in itertools.pairwise(processor[2:])],
         "gflop": _operations(method, train, steps + 2) / (steps + 2) / 1e9,
-        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "peak_bytes": peak_bytes(),
     }
 
 

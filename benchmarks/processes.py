@@ -20,6 +20,13 @@ def fresh(words: list[str], threads: int) -> str:
         return subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
+def peak_bytes() -> int:
+    """Largest resident memory of this process so far."""
+    from condense import machine
+
+    return machine.high_water_mark()
+
+
 def machine_facts() -> dict[str, Any]:
     """Hardware and software, and the load under which the measurement began."""
     from condense import machine

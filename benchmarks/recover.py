@@ -16,7 +16,6 @@ import argparse
 import itertools
 import json
 import os
-import resource
 import statistics
 import sys
 import tempfile
@@ -25,7 +24,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from processes import fresh, machine_facts, print_result
+from processes import fresh, machine_facts, peak_bytes, print_result
 
 from condense import allocator
 
@@ -112,7 +111,7 @@ def measure(side: str, given: argparse.Namespace) -> dict[str, Any]:
         _loop(teacher.to(given.device), images, labels, given.steps + 2, mark)
     else:
         _ours(teacher, images, labels, given.steps + 2, side == "compiled", mark)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = peak_bytes()
     return {
         "seconds": [after - before for before, after in itertools.pairwise(wall[2:])],
         "cpu": [after - before for before, after in itertools.pairwise(processor[2:])],

@@ -9,6 +9,8 @@ import multiprocessing
 from pathlib import Path
 from typing import Any
 
+from processes import peak_bytes
+
 # Recovery at 224 pixels, ResNet-18, 100 images a batch, 4000 steps, measured by FADRM (arXiv 2506.24125) on an RTX
 # 4090: seconds of one image, and peak memory. They are of SRe2L++, whose steps are SRe2L's, begun at real patches.
 PUBLISHED_SECONDS, PUBLISHED_BYTES = 2.52, 5.3e9
@@ -94,7 +96,6 @@ def _work(source: Any, teacher: str, ipc: int, threads: int, out: str | None) ->
     """One worker: the method itself, in a run that is shared."""
     import dataclasses
     import hashlib
-    import resource
     from unittest import mock
 
     import torch
@@ -129,5 +130,5 @@ def _work(source: Any, teacher: str, ipc: int, threads: int, out: str | None) ->
     return {
         "jobs": len(saved),
         "sha256": hashlib.sha256(made.images.numpy().tobytes()).hexdigest(),
-        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "peak_bytes": peak_bytes(),
     }

@@ -20,7 +20,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -32,7 +31,7 @@ from typing import Any
 
 import numpy as np
 import recovery_at_scale
-from processes import machine_facts, print_result
+from processes import machine_facts, peak_bytes, print_result
 
 SIDE, TRAIN, TEST = 64, 5, 1
 LIMIT = 4 * 2**30
@@ -134,7 +133,7 @@ def measured(stage: Callable[[argparse.Namespace], dict[str, Any]], given: argpa
     """What a stage says of itself, its seconds and its largest resident memory."""
     begin = time.perf_counter()
     facts = stage(given)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 + facts.get("workers_peak_bytes", 0)
+    peak = peak_bytes() + facts.get("workers_peak_bytes", 0)
     return {**facts, "seconds": round(time.perf_counter() - begin, 1), "peak_bytes": peak}
 
 

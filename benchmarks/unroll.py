@@ -37,7 +37,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from processes import fresh, machine_facts, print_result
+from processes import fresh, machine_facts, peak_bytes, print_result
 
 from condense import allocator
 
@@ -187,7 +187,7 @@ def measure(side: str, cell: Cell, repeats: int, gradient: Path) -> dict[str, An
     timed = [_timed(lambda: iterate(cell.steps), cell.device) for _ in range(repeats)]
     numpy.save(gradient, outer.images.grad.cpu().numpy())
     wall, processor = sorted(timed)[len(timed) // 2]
-    process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    process = peak_bytes()
     peak = torch.cuda.max_memory_allocated(cell.device) if cell.device != "cpu" else process
     return {
         "seconds": round(wall, 3),

@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 import itertools
 import os
-import resource
 import time
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
+
+from processes import peak_bytes
 
 
 class Watch:
@@ -49,7 +50,7 @@ class Watch:
         found: dict[str, Any] = {
             "seconds": [after - before for before, after in itertools.pairwise(self._wall[1:])],
             "cpu": [after - before for before, after in itertools.pairwise(self._processor[1:])],
-            "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - self._held,
+            "peak_bytes": peak_bytes() - self._held,
         }
         if self._parts:
             found["parts"] = {name: sum(values) / steps for name, values in self._parts.items()}

@@ -93,10 +93,14 @@ class PeakMemory:
         if self._device.type == "cuda":
             self.bytes = torch.cuda.max_memory_allocated(self._device)
             return
-        self.bytes = _high_water_mark()
+        self.bytes = high_water_mark()
 
 
-def _high_water_mark() -> int:
+def high_water_mark() -> int:
+    """Largest resident memory of this process so far, in bytes.
+
+    On Linux that of the program itself: `getrusage`, read elsewhere, goes on from the process that started it.
+    """
     status = Path("/proc/self/status")
     if status.is_file():
         for line in status.read_text().splitlines():
