@@ -3,7 +3,7 @@
 # make test         the tests; JOBS=4 runs four at a time
 # make lint types   style and type checks
 # make leaderboard  draws the committed tables, plots and cards again from the records under results/
-# make soak         the tests that take long: every method killed at random moments and resumed
+# make soak         the tests that take long: every method broken at every point, killed at random moments, and resumed
 # make check        all that the continuous integration runs
 #
 # TORCH_INDEX=URL   takes torch and torchvision from that package index: PyTorch's own pages name one for CPU builds
