@@ -13,7 +13,8 @@ Departures from the paper:
     - where no expert recognises enough images of a class, others fill up, with the mean label of all experts made to
       name the class; the authors' code looks for ever. Their number is in the set's provenance.
     - the exact gradient is computed with one step's graph alive at a time; the authors keep all N graphs.
-    - one update at most halves or doubles the step size; the authors' code lets it turn negative.
+    - a step whose gradient is not finite is left out as one above the threshold is, and one update at most halves or
+      doubles the step size; the authors' code lets it turn negative.
     - experts train as long as images and labels are chosen by them (`epochs`), or as the window reaches.
     - the last images are kept; the authors report the best of those tried on the test data.
 """
@@ -47,6 +48,7 @@ from condense.trajectories import (
     flat_recipe,
     logits_of,
     matching_cost,
+    require_momentum,
     segment_between,
     student_of,
     trained,
@@ -106,6 +108,9 @@ class Config:
     bfloat16: bool = False  # convolutions and products of students in bfloat16
     network: str = "convnet"  # of experts and students; its depth follows the image size
     preprocessing: str = "zca"  # pixel space of experts, matching and training: normalise | zca | identity
+
+    def __post_init__(self) -> None:
+        require_momentum("momentum_labels", self.momentum_labels)
 
 
 def _published(cell: str, window: tuple[int, int, int], rise: int | None, **fields: Any) -> Preset:

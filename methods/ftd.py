@@ -19,6 +19,7 @@ Departures from the paper:
     - a step whose loss or gradient is not finite is left out, and one update at most halves or doubles the step size;
       the authors' code goes on with what comes.
     - the last average is kept; the authors report the best of those tried on the test data.
+    - FYI's code judges with the flip that it adds to DSA (`flip_first`); here the judge's augmentation stays as it is.
 """
 
 from __future__ import annotations

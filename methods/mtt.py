@@ -13,7 +13,8 @@ Departures from the paper:
     - a step whose loss or gradient is not finite is left out, and one update at most halves or doubles the step size;
       the authors' code goes on with what comes, and its users see the step size explode or turn negative.
     - the last images are kept; the authors report the best of those tried on the test data.
-    - FYI's row of the table was made with TESLA's gradient (`engine`), which its preset keeps.
+    - FYI's row of the table was made with TESLA's gradient (`engine`), which its preset keeps, and judged with the flip
+      that FYI adds to DSA (`flip_first`); here the judge's augmentation stays as it is.
 """
 
 from __future__ import annotations

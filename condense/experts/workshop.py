@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -32,6 +33,15 @@ from condense.training import Engine
 
 # Experts that the batched engine trains as one computation.
 _TOGETHER = 8
+
+
+class _Ahead(Exception):
+    """A checkpoint has epochs behind it that a file does not hold."""
+
+
+def _require_recorded(group: Mapping[int, Trajectory], epochs: int) -> None:
+    if any(found.last < epochs for found in group.values()):
+        raise _Ahead
 
 
 class Workshop:
@@ -153,13 +163,36 @@ class Workshop:
     def _train_group(
         self, group: Mapping[int, Trajectory], start: int, epochs: int, after_epoch: Callable[[], None]
     ) -> None:
-        numbers = sorted(group)
-        work = self.folder / f"{'-'.join(map(str, numbers))}.work"
+        work = self.folder / f"{'-'.join(map(str, sorted(group)))}.work"
         if any(found.damaged or found.last < 0 for found in group.values()):
             # A checkpoint could be ahead of what is left of the file.
             files.discard(work)
-        for number in numbers:
-            self._mend(number, group[number])
+        for number, found in sorted(group.items()):
+            self._mend(number, found)
+        try:
+            took = self._go_on(group, work, start, epochs, after_epoch)
+        except _Ahead:
+            # A file lost its end, which reads as an interrupted writing: all epochs since `start` are done again.
+            files.discard(work)
+            took = self._go_on(group, work, start, epochs, after_epoch)
+        for found in group.values():
+            spent.note(found.path, start, epochs, took / len(group))
+        files.discard(work)
+
+    def _go_on(
+        self,
+        group: Mapping[int, Trajectory],
+        work: Path,
+        start: int,
+        epochs: int,
+        after_epoch: Callable[[], None],
+    ) -> float:
+        """Trains from the checkpoint in `work`, or from `start`; returns the seconds it took in all.
+
+        Raises:
+            _Ahead: when the checkpoint has epochs behind it that a file does not hold.
+        """
+        numbers = sorted(group)
         resumed = [group[number].resume() for number in numbers]
         parameters = torch.stack([begin.parameters for begin in resumed]).to(self._run.device)  # (S, P)
         momentum = torch.stack([begin.momentum for begin in resumed]).to(self._run.device)  # (S, P) or (S, 0)
@@ -168,14 +201,13 @@ class Workshop:
             state = inner.state(parameters=parameters, momentum=momentum)
             for index in inner.loop(f"epochs-{start}-{epochs}", (epochs - start) * self._steps, state):
                 epoch, step = divmod(start * self._steps + index, self._steps)
+                _require_recorded(group, epoch)
                 trainer.step(parameters, momentum, epoch, step)
                 if step == self._steps - 1:
                     self._record(group, epoch + 1, parameters, momentum if epoch + 1 == epochs else None)
                     after_epoch()
-            took = inner.own_seconds / len(numbers)
-        for found in group.values():
-            spent.note(found.path, start, epochs, took)
-        files.discard(work)
+            _require_recorded(group, epochs)
+            return inner.own_seconds
 
     def _mend(self, number: int, found: Trajectory) -> None:
         """Makes the file one that can be added to: it ends with a sound record, and has at least an epoch 0."""

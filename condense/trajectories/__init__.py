@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from condense.trajectories.descent import Descent, descent_of
+from condense.trajectories.descent import Descent, descent_of, require_momentum
 from condense.trajectories.initial import (
     Answer,
     Recognised,
@@ -38,6 +38,7 @@ __all__ = [
     "minibatches",
     "perturbed",
     "representative",
+    "require_momentum",
     "segment_between",
     "student_of",
     "trained",

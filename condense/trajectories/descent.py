@@ -28,6 +28,12 @@ def require_positive(step_size: float) -> None:
         raise BadInput(f"step_size must be positive to be learned, got {step_size:g}")
 
 
+def require_momentum(name: str, value: float) -> None:
+    """Raises BadInput for a momentum with which steps would grow for ever."""
+    if not 0 <= value < 1:
+        raise BadInput(f"{name} must lie in [0, 1), got {value:g}")
+
+
 class Descent:
     """SGD with momentum on images (M, C, H, W), the student's step size () and, where they are learned, label logits.
 

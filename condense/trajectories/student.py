@@ -15,7 +15,7 @@ from condense.errors import BadInput
 from condense.flat import FlatNetwork
 from condense.mirror import Expansion, expansion, mirrored
 from condense.run import Run
-from condense.trajectories.descent import require_positive
+from condense.trajectories.descent import require_momentum, require_positive
 from condense.trajectories.sampling import halved, minibatches
 from condense.trajectories.settings import Settings
 from condense.unroll import Engine, InnerLoop, Segment, choose, outer_loss
@@ -96,10 +96,12 @@ def student_of(
     mirror: whether mirror images join every batch.
 
     Raises:
-        BadInput: for a network with state of its own, an unknown engine, a step size that is not positive, a batch
-            without an image, or mirror images of data whose classes they change.
+        BadInput: for a network with state of its own, an unknown engine, a step size that is not positive, a momentum
+            outside of [0, 1), memory for graphs that no machine has, a batch without an image, or mirror images of data
+            whose classes they change.
     """
     require_positive(config.step_size)
+    require_momentum("momentum", config.momentum)
     network = FlatNetwork(networks.build(config.network, train.shape, train.n_classes).to(run.device))
     count = sum(budget.counts(train.class_counts(), train.classes))
     prepared = 2 * halved(config.batch, count) if mirror else min(config.batch or count, count)
@@ -108,6 +110,8 @@ def student_of(
 
 
 def _engine(config: Settings, network: FlatNetwork, train: Split, passes: int, run: Run) -> Engine:
+    if not 0 <= config.graph_gibibytes < 2**20:
+        raise BadInput(f"graph_gibibytes must lie between 0 and {2**20}, got {config.graph_gibibytes:g}")
     choice = choose(
         network,
         train.shape,

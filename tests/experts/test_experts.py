@@ -3,7 +3,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import itertools
 import multiprocessing
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +19,8 @@ from torch import Tensor
 from condense import data, files, networks, preprocessing
 from condense.data import Split
 from condense.errors import BadInput, Diverged
-from condense.experts import AST, FTD, MTT, ExpertRecipe, Experts, Store, cost, experts
+from condense.experts import AST, FTD, MTT, ExpertRecipe, Experts, Store, cost, experts, spent
+from condense.experts.trainer import Trainer
 from condense.experts.trajectory import STORES
 from condense.preprocessing import Preprocessing
 from condense.progress import NoProgress, Progress
@@ -208,6 +211,42 @@ def test_a_checkpoint_that_is_ahead_of_a_mended_file_is_not_used(ask: Ask, open_
     (path,) = (expected.folder.parents[2] / "cache").rglob("0000.trajectory")
     flip(path, path.stat().st_size // 2)
     assert same(ask(count=1), expected)
+
+
+def test_a_checkpoint_that_is_ahead_of_a_file_without_its_end_is_not_used(
+    ask: Ask, open_run: OpenRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = ask(cache="other", count=1)
+    step, calls = Trainer.step, itertools.count(1)
+
+    def killed_in_the_third_epoch(self: Trainer, *arguments: Any) -> None:
+        if next(calls) == 2 * 3 + 2:  # three batches make an epoch
+            raise KeyboardInterrupt
+        step(self, *arguments)
+
+    monkeypatch.setattr(Trainer, "step", killed_in_the_third_epoch)
+    with pytest.raises(KeyboardInterrupt):
+        ask(count=1, run=open_run(checkpoint_seconds=0.0))
+    (path,) = (expected.folder.parents[2] / "cache").rglob("0000.trajectory")
+    assert path.with_name("0.work").is_dir()
+    os.truncate(path, path.stat().st_size - 10)
+    assert same(ask(count=1), expected)
+
+
+def test_a_file_that_lost_its_end_after_the_last_checkpoint_is_completed(
+    ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = ask(cache="other", count=1)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(spent, "note", interrupted)
+        ask(count=1)
+    (path,) = (expected.folder.parents[2] / "cache").rglob("0000.trajectory")
+    os.truncate(path, path.stat().st_size - 10)
+    assert same(ask(count=1), expected)
+
+
+def interrupted(*arguments: Any) -> None:
+    raise KeyboardInterrupt
 
 
 def test_a_removed_file_is_trained_again(ask: Ask) -> None:

@@ -23,6 +23,8 @@ WITH_MIRROR = ("mtt", "ftd", "datm")
 REFUSED: list[tuple[str, dict[str, Any], bool, str]] = [
     *[(name, {"engine": "adjoin"}, True, "engine must be 'adjoint' or ") for name in METHODS],
     *[(name, {"step_size": 0.0}, True, "step_size must be positive to be learned, got 0") for name in METHODS],
+    *[(name, {"momentum": 1.5}, True, r"momentum must lie in \[0, 1\), got 1.5") for name in METHODS],
+    *[(name, {"graph_gibibytes": 1e300}, True, "graph_gibibytes must lie between 0 and") for name in METHODS],
     *[(name, {"network": "convnet:norm=batch"}, True, "a network with batch norm") for name in METHODS],
     *[(name, {"batch": 0}, True, "batch must be a finite number of at least 1") for name in METHODS],
     *[(name, {"mirror": True}, False, "mirror") for name in WITH_MIRROR],
@@ -30,6 +32,7 @@ REFUSED: list[tuple[str, dict[str, Any], bool, str]] = [
     *[(name, {"flip_first": True, "augment": False}, True, "flip_first changes an augmen") for name in WITH_MIRROR],
     ("datm", {"first_start": 7, "last_start": 6}, True, "start epochs need 0 <= T- < T <= T+"),
     ("datm", {"lowest_start": 10}, True, "start epochs need 0 <= T- < T <= T+"),
+    ("datm", {"momentum_labels": 1.0}, True, r"momentum_labels must lie in \[0, 1\), got 1"),
     ("datm", {"rise": 0}, True, "rise must be a finite number of at least 1"),
     ("ftd", {"ema_decay": 1.0}, True, r"ema_decay must lie in \[0, 1\), got 1"),
     ("ast", {"engine": "tesla"}, True, "engine must be 'adjoint' or 'higher' or 'unroll'"),
