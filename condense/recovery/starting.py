@@ -56,21 +56,24 @@ def starting_images(
 def medium_indices(
     train: Split, counts: Sequence[int], space: Preprocessing, teachers: Sequence[Teacher], run: Run
 ) -> Tensor:
-    """Rows of `train`, counts[k] of class k, sorted by class and the most medium first; kept in the cache.  (M,)."""
+    """Rows of `train`, counts[k] of class k, sorted by class and the most medium first; kept in the cache.  (M,).
+
+    The candidates are those of the run's seed, whoever the teachers are: so sets of one seed choose among the same ones.
+    """
+    available = train.class_counts()
+    wanted = [min(have, max(_CANDIDATES, count)) for have, count in zip(available, counts, strict=True)]
+    drawn = random_indices(train, wanted, run.rng("candidates"))
     key = {
         "kind": "medium images",
         "data": train.fingerprint,
         "counts": list(counts),
         "preprocessing": space.digest,
         "teachers": [checksum(teacher.state) for teacher in teachers],
-        "seed": run.seed,
+        "candidates": checksum({"rows": drawn}),
     }
 
     def build(sub: Run) -> dict[str, Tensor]:
         modules = [teacher.module(sub.device) for teacher in teachers]
-        available = train.class_counts()
-        wanted = [min(have, max(_CANDIDATES, count)) for have, count in zip(available, counts, strict=True)]
-        drawn = random_indices(train, wanted, sub.rng("candidates"))
         chosen = []
         for candidates, count in zip(drawn.split(wanted), counts, strict=True):
             losses = torch.stack(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest import mock
@@ -88,6 +89,25 @@ def test_medium_images_are_looked_for_once(train: Split, teacher: Teacher, run: 
         again = starting_images("medium", train, COUNTS, SPACE, [teacher], run)
     assert callable(again)
     assert first
+
+
+def test_candidates_are_those_of_the_seed_whoever_the_teachers_are(
+    train: Split, teacher: Teacher, tmp_path: Path
+) -> None:
+    other = dataclasses.replace(teacher, state={name: value + 0.1 for name, value in teacher.state.items()})
+    asked: list[list[list[int]]] = []
+
+    def note(module: object, teacher: Teacher, train: Split, rows: Tensor) -> Tensor:
+        asked[-1].append(rows.tolist())
+        return torch.arange(float(len(rows)))
+
+    with mock.patch.object(starting, "_losses", note), mock.patch.object(starting, "_CANDIDATES", 4):
+        for seed, wise in ((3, [teacher]), (3, [other]), (4, [teacher])):
+            asked.append([])
+            with Run(tmp_path / f"run {len(asked)}", seed=seed, cache_dir=tmp_path / "cache") as opened:
+                starting.medium_indices(train, COUNTS, SPACE, wise, opened)
+    assert asked[0] == asked[1]
+    assert asked[0] != asked[2]
 
 
 def test_noise_is_standard_normal_and_of_the_job_alone(train: Split, teacher: Teacher, run: Run) -> None:
