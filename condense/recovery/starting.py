@@ -58,7 +58,7 @@ def medium_indices(
 ) -> Tensor:
     """Rows of `train`, counts[k] of class k, sorted by class and the most medium first; kept in the cache.  (M,).
 
-    The candidates are those of the run's seed, whoever the teachers are: so sets of one seed choose among the same ones.
+    The candidates are those of the run's seed, whoever the teachers are: sets of one seed choose among the same ones.
     """
     available = train.class_counts()
     wanted = [min(have, max(_CANDIDATES, count)) for have, count in zip(available, counts, strict=True)]
