@@ -4,8 +4,9 @@
     python benchmarks/pilot.py sre2l digits --preset cpu --vary initial noise real
 
 Each value distils nine tenths of the training split with each of --seeds; two narrow ConvNets are trained on each set
-with the recipe of the matching papers, 300 epochs, and scored on the tenth that was held out. Prints one line for each
-value. --out adds what was found to a JSON file, and skips what is there.
+with the recipe of the matching papers, 300 epochs, and scored on the tenth that was held out. --recipe names a protocol
+whose recipe is used instead; the labels remain the set's own, so that nobody has seen the tenth. Prints one line for
+each value. --out adds what was found to a JSON file, and skips what is there.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ def main() -> None:
     options.add_argument("--ipc", type=int, default=10)
     options.add_argument("--vary", nargs="+", required=True, metavar=("FIELD", "VALUE"))
     options.add_argument("--preset", help="whose settings are varied; the default is the paper's main setting")
+    options.add_argument("--recipe", metavar="PROTOCOL", help="train by the recipe of this protocol")
     options.add_argument("--set", action="append", default=[], dest="overrides", metavar="FIELD=VALUE")
     options.add_argument("--seeds", type=int, default=1, help="distillation seeds")
     options.add_argument("--compile", action="store_true", help="compile steps where that is repaid")
@@ -41,13 +43,14 @@ def main() -> None:
     for value in values:
         overrides = {**fixed, field: value}
         base = [given.method, given.dataset, *([given.preset] if given.preset else []), f"ipc={given.ipc}"]
+        base += [f"recipe={given.recipe}"] if given.recipe else []
         name = " ".join([*base, *(f"{k}={v}" for k, v in overrides.items())])
         found = known.setdefault(name, {})  # distillation seed -> accuracies
         begin = time.perf_counter()
         for seed in range(given.seeds):
             if str(seed) not in found:
                 work = (given.method, given.preset, given.dataset, given.ipc)
-                found[str(seed)] = held_out_accuracies(*work, overrides, seed, given.compile)
+                found[str(seed)] = held_out_accuracies(*work, overrides, seed, given.compile, given.recipe)
                 if given.out is not None:
                     files.write_json(given.out, known)
         means = [statistics.fmean(accuracies) for accuracies in found.values()]
@@ -56,12 +59,20 @@ def main() -> None:
 
 
 def held_out_accuracies(
-    method: str, preset: str | None, dataset: str, ipc: int, overrides: dict[str, str], seed: int, compiled: bool
+    method: str,
+    preset: str | None,
+    dataset: str,
+    ipc: int,
+    overrides: dict[str, str],
+    seed: int,
+    compiled: bool,
+    protocol: str | None,
 ) -> list[float]:
     """Fractions of the held-out tenth, one for each network."""
     from condense import data, methods, networks
     from condense.augment import DSA
     from condense.budget import Budget
+    from condense.evaluate import protocols
     from condense.method import with_overrides
     from condense.run import Run
     from condense.run.randomness import generator
@@ -72,7 +83,10 @@ def held_out_accuracies(
     config = with_overrides(method, plugin.config(preset), overrides)
     with tempfile.TemporaryDirectory() as folder, Run(folder, seed=seed, compile=compiled) as run:
         made = plugin.distill(kept, Budget(ipc=ipc), config, run)
-    recipe = Recipe.matching(EPOCHS, augment=DSA.for_split(held).spec())
+    if protocol is None:
+        recipe = Recipe.matching(EPOCHS, augment=DSA.for_split(held).spec())
+    else:
+        recipe = protocols.load(protocol).recipe_for(NETWORK, len(made.view()), flips=held.flips)
     found = []
     for number in range(NETWORKS):
 
