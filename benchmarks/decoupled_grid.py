@@ -1,29 +1,48 @@
 """Decoupled distillation on CIFAR-10, IPC 10, at a size for two CPU cores: every method, every ingredient off once.
 
-    python benchmarks/decoupled_grid.py run [--share 1/2] [--only NAME ...] [--seeds 2] [--threads 1] [--dry-run]
+    python benchmarks/decoupled_grid.py run [--share 1/2] [--only NAME ...] [--threads 1] [--dry-run]
     python benchmarks/decoupled_grid.py teachers
     python benchmarks/decoupled_grid.py table
 
 A committee of three narrow networks with batch norm, 20 epochs each of the recipe `short`, shared by all rows; methods
-of one teacher have its ResNet-10. 1,000 steps on each image. Two distillation and three evaluation seeds of
-`hard-narrow` and `soft-narrow`, on a ConvNet of width 32 and a ResNet-10 of width 16; ablations by `soft-narrow` alone.
+of one teacher have its ResNet-18. 1,000 steps on each image. Three evaluation seeds of `hard-narrow` and `soft-narrow`,
+on a ConvNet of width 32 and a ResNet-10 of width 16, ablations by `soft-narrow` alone; three distillation seeds of
+CV-DD and of SRe2L++, its baseline, two of the others. Nobody has a home advantage: the students, the teacher of
+`soft-narrow` and the student that measures prior performance are none of the networks that sets are made from.
+
+Own labels stand in their own protocols, which train on them as they come: CV-DD's published ones (regions, steps of 16
+in groups of 8 with batch statistics, CutMix) by `cvdd-cifar10`, INFER's fixed ones by `infer-static`, on the same two
+students. There random and RDED images have the very labels of the method, by `condense relabel`, and each ingredient of
+CV-DD's labels is changed on the same images: equal votes, running statistics, and the labels of one epoch repeated,
+since that protocol has no place for one label an image.
+
+How much the batch-norm term weighs follows from the depth of the teacher, so it is chosen first, on held-out training
+images, and is one number for SRe2L, CDA, SRe2L++ and CV-DD (`WEIGHT` below):
+
+    python benchmarks/pilot.py sre2l cifar10 --preset plus-plus-cifar --vary statistics_weight 0.01 0.1 1 \
+        --recipe soft-narrow --set teacher=resnet18:norm=batch,width=16 --set teacher_recipe=short \
+        --set teacher_epochs=20 --set steps=1000 --set labels=teacher --set label_statistics=running \
+        --threads 1 --out results/benchmarks/pilot.json
+
 `run` trains the committee, goes on only if each member is right for 77 % of the held-out tenth of the training images,
 prints the commands and hands them to `condense`, which finds finished work again: killed and started anew, it goes on.
-`--share 1/2` and `--share 2/2` are two processes that divide the sets; teachers are shared under locks. Run it from a
-checkout that stays as it is, since a request names the code of its method.
+`--share 1/2` and `--share 2/2` are two processes that divide the sets; teachers are shared under locks. Labels of a set
+that the other process has not made yet are named and wait for the next start. Run it from a checkout that stays as it
+is, since a request names the code of its method.
 
-`table` prints accuracies and paired differences with their intervals over runs, the means of each distillation seed,
-and what each set takes on disk. `teachers` prints the committee's accuracy on held-out and on test images; nothing is
-chosen by the latter. Distillation seeds share the teachers, so their spread leaves out the luck of a teacher. Where
-CV-DD starts from noise or has no batch-norm term, its votes are measured so too.
+`table` prints accuracies, the paired differences by the rule of the leaderboard, the means of each distillation seed,
+CV-DD's prior performances and votes, and what each set takes on disk. `teachers` prints the committee's accuracy on
+held-out and on test images; nothing is chosen by the latter. Distillation seeds share the teachers, so their spread
+leaves out the luck of a teacher. Where CV-DD starts from noise or has no batch-norm term, so do its measured votes.
 
-What the size changes of the published settings: a quarter of CV-DD's and SRe2L++'s steps; labels of one teacher or
-committee with running statistics for steps of 50, which the common protocols discard in any case, as they do the label
-ingredients; crops and flips for SRe2L, so that CDA differs from it by the schedule alone; one ResNet-10 for RDED. No
-set makes more than 1,000 updates of judging, so INFER's 280 views are trained on for as long as the others' 100 images.
+What the size changes of the published settings: a quarter of CV-DD's and SRe2L++'s steps; crops and flips for SRe2L,
+so that CDA differs from it by the schedule alone; one ResNet-18 for RDED; the same kind of labels for all but RDED and
+INFER. No set makes more than 1,000 updates of the common judging, so INFER's 280 views are trained on for as long as
+the others' 100 images; its own protocol passes over all of them 400 times. INFER's dynamic labels are left out.
 
-Core-hours by arithmetic, at 80 GFLOP/s for two threads (narrow convolutions): committee 2.6, the protocol's teacher
-0.7, 14 sets 2.0, judging them 4.3, 14 sets of ablations 2.0, judging them 1.9.
+Core-hours by arithmetic, at 60 GFLOP/s for a thread of an AMD EPYC (55 to 80 on narrow convolutions): the pilot 1.1,
+committee 2.2, the protocol's teacher 0.4, 16 sets 1.3, judging them 3.4, 14 sets of ablations 1.8, judging them 1.8,
+own labels 0.3, own protocols 1.5; together 13.8.
 """
 
 from __future__ import annotations
@@ -35,38 +54,44 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from grid_runs import Outcomes, Runs, call, changes
+from decoupled_table import table
+from grid_runs import call, changes
 
 from condense import allocator
 
 DATASET, IPC = "cifar10", 10
 PROTOCOLS, EVALUATIONS = ("soft-narrow", "hard-narrow"), 3
+CVDD, INFER = "cvdd-cifar10", "infer-static"  # protocols that train on the labels of a set
+STUDENTS = ("convnet-d3:width=32", "resnet10:norm=batch,width=16")  # of these: the panel of the common ones
 ROOT = Path("runs/decoupled-grid")
 RESULTS = ROOT / "results"
 GATE = 0.77  # of the held-out images, for each teacher
 
-TEACHER = "resnet10:norm=batch,width=16"
+TEACHER = "resnet18:norm=batch,width=16"
 COMMITTEE = f"convnet-d3:norm=batch,width=64+{TEACHER}+vgg11:norm=batch,width=32"
+PRIOR_STUDENT = "convnet-d3:norm=batch,width=32"
 TRAINING, EPOCHS = "short", 20
+# r of SRe2L, CDA, SRe2L++ and CV-DD: to be what the pilot finds best; 0.01 is the published one.
+WEIGHT = 0.01
 
 TRAINED = {"teacher_recipe": TRAINING, "teacher_epochs": EPOCHS}
 LABELS: dict[str, Any] = {
     "labels": "regions",
-    "label_batch": 50,
-    "label_statistics": "running",
+    "label_batch": 16,
+    "label_statistics": "batch",
     "label_mix": "cutmix",
-    "label_group": None,
+    "label_group": 8,
     "temperature": 20.0,
 }
-CROPS = {"smallest_crop": 0.08, "flip": True}
-ONE: dict[str, Any] = {"teacher": TEACHER, **TRAINED, **CROPS, **LABELS, "steps": 1000}
+RECOVERY = {"steps": 1000, "statistics_weight": WEIGHT, "smallest_crop": 0.08, "flip": True}
+ONE: dict[str, Any] = {"teacher": TEACHER, **TRAINED, **RECOVERY, **LABELS}
 MANY: dict[str, Any] = {
     "committee": COMMITTEE,
     **TRAINED,
+    **RECOVERY,
     **LABELS,
-    "steps": 1000,
     "prior_steps": 1000,
-    "prior_student": TEACHER,
+    "prior_student": PRIOR_STUDENT,
 }
 SHARED: dict[str, Any] = {"teachers": COMMITTEE, **TRAINED}
 
@@ -74,40 +99,55 @@ OFF: dict[str, dict[str, Any]] = {
     "cvdd": {"members": 1, "voting": "equal", "initial": "noise", "statistics_weight": 0.0},
     "infer": {"compensate": False, "statistics_weight": 0.0, "roll_to": 0},
 }
+# Fields of CV-DD's label recipe with one ingredient changed; None is the default of the recipe.
+CHANGED: dict[str, dict[str, Any]] = {
+    "equal-votes": {"weights": None},
+    "running-statistics": {"statistics": None},
+    "one-epoch": {"epochs": 1},
+}
 
 
 @dataclass(frozen=True)
 class Row:
-    """A method with its settings."""
+    """Images of a method with its settings; or the images of another row with the labels of a third one."""
 
     name: str
-    method: str
-    preset: str | None
-    against: str | None  # the row that it is compared with
+    method: str = ""
+    preset: str | None = None
     fields: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def protocols(self) -> tuple[str, ...]:
-        """An ablation is compared with its method alone, under the protocol that these methods are made for."""
-        return PROTOCOLS[:1] if "-without-" in self.name else PROTOCOLS
+    against: tuple[str, ...] = ()  # rows that it is compared with
+    protocols: tuple[str, ...] = PROTOCOLS
+    seeds: int = 2  # distillation seeds
+    images: str | None = None  # the row whose images are labelled anew
+    labels: str = ""  # the row whose label recipe is taken
+    changed: dict[str, Any] = field(default_factory=dict)  # fields of that recipe
 
     def folder(self, seed: int) -> Path:
         return ROOT / "sets" / f"{self.name}-s{seed}"
 
 
 def rows() -> Iterator[Row]:
-    """All rows, those that others are compared with first."""
+    """All rows, those whose images or labels others take first."""
     observer = {"observer": TEACHER, "training": TRAINING, "training_epochs": EPOCHS}
-    yield Row("random", "random", None, None)
-    yield Row("rded", "rded", "cifar", "random", observer)
-    yield Row("sre2l", "sre2l", "released-cifar", "random", ONE)
-    yield Row("cda", "cda", "cifar", "sre2l", {**ONE, "curriculum": "cosine"})
-    yield Row("sre2l-plus-plus", "sre2l", "plus-plus-cifar", "random", ONE)
-    yield Row("cvdd", "cvdd", "table-1-cifar", "sre2l-plus-plus", MANY)
-    yield Row("infer", "infer", "released-cifar", "random", SHARED)
+    beside = ("sre2l-plus-plus", *(f"{images}-labels-cvdd" for images in ("sre2l-plus-plus", "rded", "random")))
+    yield Row("random", "random")
+    yield Row("rded", "rded", "cifar", observer, ("random",))
+    yield Row("sre2l-with-crops", "sre2l", "released-cifar", ONE, ("random",))
+    yield Row("cda", "cda", "cifar", {**ONE, "curriculum": "cosine"}, ("sre2l-with-crops",))
+    yield Row("sre2l-plus-plus", "sre2l", "plus-plus-cifar", ONE, ("random",), (*PROTOCOLS, CVDD), seeds=3)
+    yield Row("cvdd", "cvdd", "table-1-cifar", MANY, beside, (*PROTOCOLS, CVDD), seeds=3)
+    beside = ("random", "rded-labels-infer", "random-labels-infer")
+    yield Row("infer", "infer", "released-cifar", SHARED, beside, (*PROTOCOLS, INFER))
     for method, base, preset in (("cvdd", MANY, "table-1-cifar"), ("infer", SHARED, "released-cifar")):
         for ingredient, value in OFF[method].items():
-            yield Row(f"{method}-without-{ingredient}", method, preset, method, {**base, ingredient: value})
+            name = f"{method}-without-{ingredient}"
+            yield Row(name, method, preset, {**base, ingredient: value}, (method,), PROTOCOLS[:1])
+    for method, protocol in (("cvdd", CVDD), ("infer", INFER)):
+        for images in ("random", "rded", *(["sre2l-plus-plus"] if method == "cvdd" else [])):
+            name, against = f"{images}-labels-{method}", () if images == "random" else (f"random-labels-{method}",)
+            yield Row(name, against=against, protocols=(protocol,), images=images, labels=method)
+    for name, changed in CHANGED.items():
+        yield Row(f"cvdd-{name}", "", None, {}, ("cvdd",), (CVDD,), images="cvdd", labels="cvdd", changed=changed)
 
 
 def main() -> int:
@@ -116,7 +156,6 @@ def main() -> int:
     options.add_argument("--results", type=Path, default=RESULTS)
     options.add_argument("--share", default="1/1", metavar="I/N", help="of N processes, this is number I")
     options.add_argument("--only", nargs="+", metavar="NAME", help="rows by name, such as cda or infer-without-roll_to")
-    options.add_argument("--seeds", type=int, default=2, help="distillation seeds")
     options.add_argument("--threads", type=int, default=1)
     options.add_argument("--dry-run", action="store_true", help="print the commands and do nothing")
     given = options.parse_args()
@@ -127,16 +166,18 @@ def main() -> int:
     number, of = map(int, given.share.split("/"))
     allocator.prepare(given.threads)
     if given.action == "table":
-        return table(chosen, given.seeds, given.results)
+        networks = dict.fromkeys((*PROTOCOLS, CVDD, INFER), STUDENTS)
+        return table(chosen, known, networks, given.results)
     if given.action == "teachers":
         return teachers(number, of, tested=True)
     if not given.dry_run and any(row.fields for row in chosen) and teachers(number, of, tested=False):
         return 1
     failed = 0
-    for row in chosen[number - 1 :: of]:
-        for seed in range(given.seeds):
-            steps = commands(row, seed, given.results, given.threads)
-            failed += not all(call(command, given.dry_run) for command in steps)
+    made = [row for row in chosen if row.images is None][number - 1 :: of]
+    labelled = [row for row in chosen if row.images is not None][number - 1 :: of]
+    for row in [*made, *labelled]:
+        for seed in range(row.seeds):
+            failed += not finish(row, seed, given.results, given.threads, given.dry_run)
     return 1 if failed else 0
 
 
@@ -167,71 +208,44 @@ def teachers(number: int, of: int, *, tested: bool) -> int:
     return 1
 
 
+def finish(row: Row, seed: int, results: Path, threads: int, dry_run: bool) -> bool:
+    """Makes one set and judges it; whether that succeeded."""
+    if row.images is not None and not dry_run:
+        by_name = {other.name: other for other in rows()}
+        sources = [by_name[name].folder(seed) for name in (row.images, row.labels)]
+        if missing := [str(folder) for folder in sources if not folder.is_dir()]:
+            print(f"{row.name}, seed {seed}: {' and '.join(missing)} not there yet; start again when made", flush=True)
+            return False
+        write_recipe(row, seed, sources[1])
+    return all(call(command, dry_run) for command in commands(row, seed, results, threads))
+
+
+def recipe_file(row: Row, seed: int) -> Path:
+    return ROOT / "recipes" / f"{row.name}-s{seed}.json"
+
+
+def write_recipe(row: Row, seed: int, source: Path) -> None:
+    """The label recipe of a saved set with the changes of a row."""
+    from condense import distilled, files
+
+    recipe = {**distilled.load(source).provenance["label_recipe"], **row.changed}
+    path = recipe_file(row, seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write_json(path, {name: value for name, value in recipe.items() if value is not None})
+
+
 def commands(row: Row, seed: int, results: Path, threads: int) -> list[list[str]]:
-    """Distil one set and judge it."""
-    folder = str(row.folder(seed))
-    preset = [] if row.preset is None else ["--preset", row.preset]
-    budget = ["--dataset", DATASET, "--ipc", str(IPC), "--seed", str(seed), "--threads", str(threads)]
-    judging = ["--seeds", str(EVALUATIONS), "--threads", str(threads), "--results", str(results)]
-    return [
-        ["distill", row.method, *budget, *preset, *changes(row.fields), "--out", folder],
-        *(["evaluate", folder, "--protocol", protocol, *judging] for protocol in row.protocols),
-    ]
-
-
-def table(chosen: list[Row], seeds: int, results: Path) -> int:
-    """Prints the accuracies for each protocol and network, as far as they are there, and the bytes of the sets."""
-    from condense.evaluate import protocols
-
-    outcomes = Outcomes(results)
-    folders = {row.name: [row.folder(seed) for seed in range(seeds)] for row in rows()}
-    for protocol in map(protocols.load, PROTOCOLS):
-        for network in protocol.networks((3, 32, 32)):
-            found = {name: outcomes.accuracies(sets, protocol.name, network) for name, sets in folders.items()}
-            print(f"\n{protocol.name}, {network}\n")
-            print("| row | accuracy (95 %) | by set | runs | against | paired difference (95 %) | by set |")
-            print("|---|---|---|---|---|---|---|")
-            for row in chosen:
-                if found[row.name]:
-                    print(line(row, found))
-    print("\n| row | images stored | stands for | bytes of images | of labels | of extras | together |")
-    print("|---|---|---|---|---|---|---|")
-    for row in chosen:
-        if row.folder(0).is_dir():
-            print(bill(row))
-    return 0
-
-
-def line(row: Row, found: dict[str, Runs]) -> str:
-    """One row: its mean and that of each set, and how it stands to the row it is compared with."""
-    from condense.evaluate.statistics import by_set, compare, summary
-
-    values = found[row.name]
-    whole = summary(list(values.values()))
-    means = " ".join(f"{100 * mean:.2f}" for mean in by_set(values).values())
-    gap = compare(values, found[row.against]) if row.against else None
-    difference = "|" if gap is None else f"{interval(gap.over_runs)} | {points(gap.by_set)}"
-    return f"| {row.name} | {interval(whole)} | {means} | {whole.n} | {row.against or ''} | {difference} |"
-
-
-def interval(value: Any) -> str:
-    """Mean and half of the interval, in points."""
-    return f"{100 * value.mean:.2f}" + ("" if value.half is None else f" ± {100 * value.half:.2f}")
-
-
-def points(gaps: Any) -> str:
-    """The mean difference of each distillation seed, in points."""
-    return " ".join(f"{100 * gap:+.2f}" for gap in gaps.values())
-
-
-def bill(row: Row) -> str:
-    """What a set takes, with its own labels."""
-    from condense import distilled
-
-    made = distilled.load(row.folder(0))
-    parts = made.bytes()
-    numbers = (len(made), len(made.view()), parts.images, parts.labels, parts.extras, parts.total)
-    return f"| {row.name} | " + " | ".join(f"{number:,}" for number in numbers) + " |"
+    """Make one set and judge it."""
+    folder, using = str(row.folder(seed)), ["--threads", str(threads)]
+    if row.images is None:
+        preset = [] if row.preset is None else ["--preset", row.preset]
+        budget = ["--dataset", DATASET, "--ipc", str(IPC), "--seed", str(seed), *using]
+        making = ["distill", row.method, *budget, *preset, *changes(row.fields), "--out", folder]
+    else:
+        images = str(ROOT / "sets" / f"{row.images}-s{seed}")
+        making = ["relabel", images, "--labels", str(recipe_file(row, seed)), *using, "--out", folder]
+    judging = ["--networks", *STUDENTS, "--seeds", str(EVALUATIONS), *using, "--results", str(results)]
+    return [making, *(["evaluate", folder, "--protocol", protocol, *judging] for protocol in row.protocols)]
 
 
 if __name__ == "__main__":

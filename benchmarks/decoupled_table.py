@@ -1,0 +1,132 @@
+"""The tables of benchmarks/decoupled_grid.py: accuracies, claims, CV-DD's votes, and what the sets take on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from grid_runs import Outcomes, Runs
+
+
+class Row(Protocol):
+    """What is read of a row of the grid."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def against(self) -> tuple[str, ...]: ...
+    @property
+    def seeds(self) -> int: ...
+    def folder(self, seed: int) -> Path: ...
+
+
+def table(chosen: Sequence[Row], known: Sequence[Row], networks: Mapping[str, Sequence[str]], results: Path) -> int:
+    """Prints all tables as far as they are there.  networks: students by protocol."""
+    outcomes = Outcomes(results)
+    folders = {row.name: [row.folder(seed) for seed in range(row.seeds)] for row in known}
+    for protocol, students in networks.items():
+        for network in students:
+            found = {name: outcomes.accuracies(sets, protocol, network) for name, sets in folders.items()}
+            print(f"\n{protocol}, {network}\n")
+            print("| row | accuracy (95 % over runs) | by set | runs |")
+            print("|---|---|---|---|")
+            for row in chosen:
+                if found[row.name]:
+                    print(mean_line(row.name, found[row.name]))
+            print("\n| row | against | difference (95 %) | p | by set | verdict |")
+            print("|---|---|---|---|---|---|")
+            for row in chosen:
+                for other in row.against:
+                    if line := claim_line(row.name, other, found):
+                        print(line)
+    there = [row for row in chosen if row.folder(0).is_dir()]
+    print("\n| row | images stored | stands for | bytes of images | labels | bytes | logits | extras | together |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for row in there:
+        print(bill(row))
+    for row in there:
+        if row.name.startswith("cvdd"):
+            print_votes(row)
+    print_ratio({row.name: row for row in known})
+    return 0
+
+
+def mean_line(name: str, values: Runs) -> str:
+    from condense.evaluate.statistics import by_set, summary
+
+    means = " ".join(f"{100 * mean:.2f}" for mean in by_set(values).values())
+    whole = summary(list(values.values()))
+    return f"| {name} | {interval(whole)} | {means} | {whole.n} |"
+
+
+def claim_line(name: str, other: str, found: Mapping[str, Runs]) -> str | None:
+    """How two rows stand to each other by the leaderboard's rule: over sets where there are three, else over runs."""
+    from condense.evaluate.leaderboard.words import basis
+    from condense.evaluate.statistics import compare
+
+    gap = compare(found[name], found[other])
+    if gap is None:
+        return None
+    claim = gap.over_runs if gap.over_sets is None else gap.over_sets
+    means = " ".join(f"{100 * value:+.2f}" for value in gap.by_set.values())
+    if gap.beats or gap.loses:
+        verdict = f"{'ahead' if gap.beats else 'behind'} {basis(gap)}"
+    else:
+        verdict = f"not separated ({'runs' if gap.over_sets is None else 'distillation seeds'})"
+    p = "" if gap.p is None else f"{gap.p:.2g}"
+    return f"| {name} | {other} | {interval(claim, '+')} | {p} | {means} | {verdict} |"
+
+
+def interval(value: Any, sign: str = "") -> str:
+    """Mean and half of the interval, in points."""
+    return f"{100 * value.mean:{sign}.2f}" + ("" if value.half is None else f" ± {100 * value.half:.2f}")
+
+
+def bill(row: Row) -> str:
+    """What a set takes, with its own labels."""
+    from condense import distilled
+
+    made = distilled.load(row.folder(0))
+    parts, logits = made.bytes(), answer_bytes(made.labels)
+    told = [f"{len(made):,}", f"{len(made.view()):,}", f"{parts.images:,}", made.labels.kind, f"{parts.labels:,}"]
+    told += ["" if logits is None else f"{logits:,}", f"{parts.extras:,}", f"{parts.total:,}"]
+    return f"| {row.name} | {' | '.join(told)} |"
+
+
+def answer_bytes(labels: Any) -> int | None:
+    """Bytes of stored answers, without the classes beside them; None for labels that store none."""
+    if labels.kind not in ("soft", "quantised", "regions"):
+        return None
+    return int(labels.nbytes()) - (0 if labels.classes is None else labels.classes.nbytes)
+
+
+def print_votes(row: Row) -> None:
+    """What CV-DD measured of its members, and what they weigh in the labels of each set."""
+    from condense import distilled
+
+    for seed in range(row.seeds):
+        if row.folder(seed).is_dir():
+            told = distilled.load(row.folder(seed)).provenance
+            priors = " ".join(f"{value:.2f}" for value in told.get("priors", ()))
+            weights = " ".join(f"{value:.3f}" for value in told["label_recipe"].get("weights", ()))
+            print(
+                f"\n{row.name}, seed {seed}: priors {priors or 'not measured'} %; votes on labels {weights or 'equal'}"
+            )
+
+
+def print_ratio(rows: Mapping[str, Row]) -> None:
+    """INFER's stored logits beside those of CV-DD's store for every epoch, and what its paper says of the ratio."""
+    from condense import distilled
+
+    static, stored = rows["infer"].folder(0), rows["cvdd"].folder(0)
+    if not (static.is_dir() and stored.is_dir()):
+        return
+    infer, cvdd = distilled.load(static), distilled.load(stored)
+    epochs = cvdd.labels.spec()["epochs"]
+    mine, theirs = answer_bytes(infer.labels), answer_bytes(cvdd.labels)
+    if mine is None or theirs is None:
+        return
+    stated = len(infer.view()) / (len(cvdd) * epochs)
+    print(f"\nlogits of infer / of {epochs} epochs: {mine:,} / {theirs:,} = {mine / theirs:.6f}; ", end="")
+    print(f"K(M + 1) / (ipc epochs) = {len(infer.view())} / ({len(cvdd)} * {epochs}) = {stated:.6f}")
