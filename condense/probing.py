@@ -66,19 +66,21 @@ def ridge_probe(features: Tensor, labels: Tensor, n_classes: int) -> Probe:
 
 @torch.no_grad()
 def take_statistics(network: Network, train: Split, space: Preprocessing) -> None:
-    """Gives a network that has seen no image the batch-norm statistics of 2048 images of `train`, in place.
+    """Gives a network the batch-norm statistics of 2048 images of `train`, in place.
 
     Before it is probed only: untouched statistics would make random weights worse than they have to be. Running
     statistics become plain averages over the batches; labels are not used.
     """
+    network.eval()  # but for the layers in question: dropout stays off
     for layer in network.modules():
         if isinstance(layer, nn.modules.batchnorm._BatchNorm):
             layer.reset_running_stats()
             layer.momentum = None  # an average over all batches instead of a decaying one
-    network.train()
+            layer.train()
     device = next(network.parameters()).device
     rows = torch.randperm(len(train), generator=generator("statistics"))[:_STATISTICS]
-    for part in rows.split(_BATCH):
+    parts = rows.split(_BATCH)
+    for part in parts[:-1] if len(parts[-1]) == 1 < len(parts) else parts:  # one image has no variance
         network.embed(space.forward(train.take(part)).to(device))
     network.eval()
 

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 JUDGE = 1  # raise it whenever the golden test in tests/evaluate moves: numbers of two versions are not comparable
-TRANSFER = 2  # the same for the transfer judge; 2 probes fresh networks with batch statistics of the target's images
+TRANSFER = 3  # the same for the transfer judge; 3 probes every start with batch statistics of the target's images
 
 
 @functools.cache

@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Callable
 
-from condense.evaluate.leaderboard import words
+from condense.evaluate import statistics
 from condense.evaluate.leaderboard.grid import NONE, RUNS, Cell, Column, Grid, each_set, points
 from condense.evaluate.leaderboard.sections import Section
 from condense.evaluate.statistics import Comparison
@@ -44,7 +44,9 @@ def grids(table: TransferTable) -> list[Grid]:
         found.append(_differences(table, "Against fresh weights", caption, lambda row: scratch))
     caption = (
         "Differences in points to random images with the features of the same teacher: what learning the images and "
-        f"targets adds to distilling the teacher; {_DIFFERENCE}"
+        f"targets adds to distilling the teacher; {_DIFFERENCE} A row is called ahead or behind in a column where the "
+        "paired test there is below 5 % after Holm's correction over the columns of its row; intervals are not "
+        "corrected."
     )
     against = _differences(table, "Against random images with teacher features", caption, table.baseline)
     return [*found, against] if against.rows else found
@@ -91,8 +93,19 @@ def _accuracy(table: TransferTable) -> Grid:
     caption = (
         f"Test accuracy on {table.target} in percent: mean ± half of the 95 % interval over runs (their number). "
         f"{RUNS} A column is a use of the start and the share of the target's labels."
+        f"{_probed_with(table.sample.judge)}"
     )
+    if labelled := [row.name for row in table.rows if row.labelled]:
+        caption += f" {' and '.join(labelled)} saw the labels of the source, which the other sets did not."
     return Grid("Accuracy", caption, _columns(table), tuple(rows), tuple(notes))
+
+
+def _probed_with(judge: int) -> str:
+    """Whose batch-norm statistics a probe sees: a property of the judge, which tables do not mix."""
+    shown = "batch-norm statistics from unlabelled training images of the target"
+    if judge >= 3:
+        return f" Before a probe every start, fresh networks too, takes its {shown}."
+    return f" Before a probe fresh networks take their {shown}; the other starts keep theirs." if judge == 2 else ""
 
 
 def _differences(table: TransferTable, title: str, caption: str, other: Callable[[Row], Row | None]) -> Grid:
@@ -129,7 +142,10 @@ def _title(setting: str) -> str:
 
 
 def _claims(table: TransferTable) -> list[str]:
-    """For each method: in which columns it is ahead of the baseline, in which behind, and what that speaks of."""
+    """For each method: in which columns it is ahead of the baseline, in which behind, and what that speaks of.
+
+    The columns of one sentence are one family of tests, corrected by Holm's rule as the ranks of the other tables are.
+    """
     sentences = []
     for row in table.rows:
         if row.is_reference or row.method == BASELINES[0]:
@@ -139,11 +155,35 @@ def _claims(table: TransferTable) -> list[str]:
             sentences.append(f"{row.name}: no random images with features of its teacher here, the mandatory baseline.")
             continue
         gaps = {column: gap for column in table.columns if (gap := row.difference(against, column)) is not None}
-        better = [_title(column[1]) for column, gap in gaps.items() if gap.beats]
-        worse = [_title(column[1]) for column, gap in gaps.items() if gap.loses]
-        sentence = f"{row.name} against {against.name}: ahead in {len(better)} of {len(gaps)} columns"
+        if not gaps:
+            sentences.append(f"{row.name} against {against.name}: they share no run.")
+            continue
+        adjusted = statistics.holm([1.0 if gap.p is None else gap.p for gap in gaps.values()])
+        separate = [
+            (_title(column[1]), gap.mean)
+            for (column, gap), p in zip(gaps.items(), adjusted, strict=True)
+            if p < statistics.ALPHA
+        ]
+        better, worse = ([title for title, mean in separate if sign * mean > 0] for sign in (1, -1))
+        both = "both sets " if all(_two_sets(gap) for gap in gaps.values()) else ""
+        sentence = f"{row.name} against {against.name}: {both}ahead in {len(better)} of {len(gaps)} columns"
         sentence += f" ({'; '.join(better)})" if better else ""
-        sentence += f", behind in {len(worse)}" + (f" ({'; '.join(worse)})" if worse else "")
-        bases = {words.basis(gap): None for gap in gaps.values()}
-        sentences.append(f"{sentence}{'; ' if bases else ''}{' or '.join(bases)}.")
+        sentence += f", {both}behind in {len(worse)}" + (f" ({'; '.join(worse)})" if worse else "")
+        bases = " or ".join({_basis(gap): None for gap in gaps.values()})
+        sentences.append(f"{sentence}; paired tests {bases}, Holm-corrected over these columns at 5 %.")
     return sentences
+
+
+def _two_sets(gap: Comparison) -> bool:
+    return gap.over_sets is None and len(gap.by_set) == 2
+
+
+def _basis(gap: Comparison) -> str:
+    """What a test of a column is made of, and so what it speaks of."""
+    if gap.over_sets is not None:
+        return f"over the means of {gap.over_sets.n} distillation seeds"
+    if _two_sets(gap):
+        return "over the runs of these two sets, which must agree"
+    if gap.of_sets_only:
+        return "over the runs of one set, which speak of this set and not of the method"
+    return "over runs"

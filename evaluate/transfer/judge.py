@@ -113,7 +113,7 @@ def _seed(
         of_target = list(group)
         target = of_target[0].target
         space = target_space(target.train, start.space).to(run.device)
-        use = Use(body, name, seed, target, space, protocol, untouched=start.space is None)
+        use = Use(body, name, seed, target, space, protocol)
         for job in of_target:
             yield job.place, _cell(use, job.setting, str(run.device))
 

@@ -50,6 +50,7 @@ class Row:
     config: Mapping[str, object]
     seeds: tuple[int, ...]  # of distillation; empty for a reference
     scores: Mapping[Column, Score]
+    labelled: bool = False  # whether the sets hold labels of the source, which rows of representations have not seen
 
     def difference(self, other: Row, column: Column) -> Comparison | None:
         """How this start stands to the other; None when one has no number or they share no run."""
@@ -141,7 +142,7 @@ def _of_sets(records: Sequence[TransferRecord], target: str) -> list[Row]:
                 found[column].append((record.set.seed, cell))
         seeds = tuple(sorted({record.set.seed for record in group if record.set is not None}))
         scores = {column: _score(cells) for column, cells in found.items()}
-        row = Row(method, first.title, False, first.config, seeds, scores)
+        row = Row(method, first.title, False, first.config, seeds, scores, first.labels != "representation")
         rows.append(row)
         presets[id(row)] = (first.preset or "default", mark[:6])
     return sorted(_named_apart(rows, presets), key=_row_order)

@@ -38,8 +38,8 @@ class Outcome:
 class Use:
     """One start of one seed on one target; every use of it leaves the start as it was.
 
-    untouched: the start has seen no image. Its batch-norm statistics are then those of unlabelled images of the target
-        when it is probed; fine-tuning brings its own.
+    Before it is probed every start alike takes the batch-norm statistics of unlabelled training images of the target:
+    a fresh network has none of its own, and starts are to differ in their weights alone. Fine-tuning brings its own.
     """
 
     network: Network
@@ -48,7 +48,6 @@ class Use:
     target: Dataset
     space: Preprocessing
     protocol: TransferProtocol
-    untouched: bool = False
 
     def outcome(self, setting: Setting) -> Outcome:
         """Trains with the setting's share of labels and tests once, after the last step.
@@ -83,7 +82,6 @@ class Use:
     def _features(self) -> tuple[Tensor, Tensor]:
         """Of every training and test image, (N, D) and (M, D)."""
         network = copy.deepcopy(self.network)
-        if self.untouched:
-            take_statistics(network, self.target.train, self.space)
+        take_statistics(network, self.target.train, self.space)
         with torch.no_grad():
             return embed(network, self.target.train, self.space), embed(network, self.target.test, self.space)

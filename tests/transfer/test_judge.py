@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from pathlib import Path
 from typing import Any
@@ -141,26 +142,31 @@ def test_the_probe_is_the_ridge_of_the_features_of_the_labelled_rows(targets, ma
     space, target = normalise((0.4,), (0.2,)), targets[0]
     network = fresh(NETWORK, (1, 8, 8), 0)
     outcome = Use(network, NETWORK, 0, target, space, make_protocol()).outcome(Setting("probe", 1.0))
-    with torch.no_grad():
-        rows = [network.eval().embed(space.forward(s.take(range(len(s))))) for s in (target.train, target.test)]
-    assert outcome.accuracy == ridge_probe(rows[0], target.train.labels, 4).accuracy(rows[1], target.test.labels)
+    assert outcome.accuracy == probed_with_statistics(network, target, space)
 
 
-def test_a_fresh_network_is_probed_with_statistics_of_the_target(source, targets, make_protocol, run) -> None:
-    protocol = make_protocol(seeds=1, shares=[1.0])
-    found = accuracies(Scratch(), source, targets[:1], protocol, run)
-    network, target = fresh(NETWORK, source.shape, 0), targets[0]
-    space = normalise(target.mean, target.std)
+@pytest.mark.parametrize("start", ["fresh", "trained on a set"])
+def test_every_start_is_probed_with_statistics_of_the_target(
+    start, represented, source, targets, make_protocol, run
+) -> None:
+    protocol, target = make_protocol(seeds=1, shares=[1.0]), targets[0]
+    begun = Scratch() if start == "fresh" else FromSet(represented.training_view(), protocol, False)
+    found = accuracies(begun, source, targets[:1], protocol, run)[Place("near", NETWORK, "probe@1"), 0]
+    network, space = begun.body(NETWORK, source.shape, 0, run), normalise(target.mean, target.std)
+    assert found == probed_with_statistics(network, target, space)
+    assert found != probed_with_statistics(network, target, space, taken=False)
+
+
+def probed_with_statistics(network, target, space, *, taken: bool = True) -> float:
+    """The probe on all labels, after all training images passed in one batch whose statistics were taken, or not."""
+    network = copy.deepcopy(network)
     images = [space.forward(split.take(range(len(split)))) for split in (target.train, target.test)]
-    network.train()
-    network.blocks[0].norm.momentum = 1.0  # one batch of all images: its statistics
     with torch.no_grad():
-        network.embed(images[0])
+        if taken:
+            network.blocks[0].norm.momentum = 1.0
+            network.train().embed(images[0])
         features = [network.eval().embed(each) for each in images]
-    expected = ridge_probe(features[0], target.train.labels, 4).accuracy(features[1], target.test.labels)
-    assert found[Place("near", NETWORK, "probe@1"), 0] == expected
-    blank = Use(fresh(NETWORK, source.shape, 0), NETWORK, 0, target, space, protocol)
-    assert blank.outcome(Setting("probe", 1.0)).accuracy != expected
+    return ridge_probe(features[0], target.train.labels, 4).accuracy(features[1], target.test.labels)
 
 
 def test_each_kind_of_label_has_its_own_pre_training(represented, source, targets, make_protocol, run) -> None:

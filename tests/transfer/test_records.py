@@ -32,6 +32,7 @@ def made(
     config: Mapping[str, Any] | None = None,
     preset: str | None = "cpu",
     fingerprint: str = "t" * 8,
+    labels: str = "representation",
 ) -> TransferRecord:
     """A record of one target and network; `accuracy` gives the seeds 0, 1, ... of each setting."""
     reference = method in ("scratch", "self-supervised")
@@ -51,7 +52,7 @@ def made(
         "set": None if reference else {
             "id": hashlib.sha256(repr((method, seed, config, preset)).encode()).hexdigest(), "method": method,
             "title": method.upper(), "kind": "synthetic", "preset": preset, "config": dict(config or TEACHER),
-            "seed": seed, "trained_on": "train", "preprocessing": "normalise", "labels": "representation", "count": 50,
+            "seed": seed, "trained_on": "train", "preprocessing": "normalise", "labels": labels, "count": 50,
             "bytes": {"images": 1, "labels": 1, "extras": 0, "preprocessing": 0},
         },
         "targets": {"near": fingerprint},
@@ -174,14 +175,33 @@ def test_a_failed_seed_shows_instead_of_the_mean_of_the_others() -> None:
 def test_claims_say_where_a_method_beats_random_images_and_where_it_loses() -> None:
     (claim,) = transfers.section(one_table(*KRR, *RANDOM)).claims
     assert claim == (
-        "KRR_ST against RANDOM_TEACHER: ahead in 1 of 1 columns (probe, 100 %), behind in 0; with both sets, "
-        "outside the 95 % interval over runs."
+        "KRR_ST against RANDOM_TEACHER: both sets ahead in 1 of 1 columns (probe, 100 %), both sets behind in 0; "
+        "paired tests over the runs of these two sets, which must agree, Holm-corrected over these columns at 5 %."
     )
     (claim,) = transfers.section(one_table(KRR[0])).claims
     assert "the mandatory baseline" in claim
     worse = made("krr_st", {"probe@1": [0.40, 0.51]})
     (claim,) = transfers.section(one_table(worse, *RANDOM)).claims
-    assert "behind in 1 (probe, 100 %); outside the 95 % interval over runs of one set: it speaks of the sets" in claim
+    assert "behind in 1 (probe, 100 %); paired tests over the runs of one set, which speak of this set" in claim
+
+
+def test_claims_about_several_columns_are_corrected_together() -> None:
+    close = [0.57, 0.66, 0.60, 0.67]  # against 0.55, 0.65, 0.59, 0.66: p = 0.015 of one column
+    uses = ("probe@0.01", "probe@0.05", "probe@1", "fine-tune@1")
+    random = made("random_teacher", {use: [0.55, 0.65, 0.59, 0.66] for use in uses})
+    equal = {use: [0.56, 0.65, 0.59, 0.65] for use in uses[1:]}
+    alone = made("krr_st", {"probe@0.01": close})
+    (claim,) = transfers.section(one_table(alone, random)).claims
+    assert "ahead in 1 of 1 columns (probe, 1 %)" in claim
+    (claim,) = transfers.section(one_table(made("krr_st", {"probe@0.01": close, **equal}), random)).claims
+    assert "ahead in 0 of 4 columns, behind in 0" in claim
+
+
+def test_a_table_says_which_sets_saw_labels() -> None:
+    (accuracy, *_) = transfers.grids(one_table(*KRR, made("frepo", labels="soft")))
+    assert "FREPO saw the labels of the source" in accuracy.caption
+    (accuracy, *_) = transfers.grids(one_table(*KRR))
+    assert "labels of the source" not in accuracy.caption
 
 
 def test_every_run_stands_in_the_csv() -> None:
