@@ -1,8 +1,8 @@
 """Which answers for regions to trust (Shen, "FerKD: Surgical Label Adaptation for Efficient Distillation", ICCV 2023,
 arXiv 2312.17473).
 
-A region may show the object, a part of it with its surroundings, or something else. With q = max p, the certainty of
-the teacher's answer p to a region of an image of class y:
+A region may show the object, a part of it with its surroundings, or something else. With q, the largest probability
+that the teacher gives a region of an image of class y, at temperature 1 whatever the labels are softened by:
     q >= high          the answer is kept
     low <= q < high    softened hard label: 1 - eps at y, eps / (K - 1) elsewhere
     q < low            no label: a row of zeros, from which neither cross-entropy nor KL has a gradient
@@ -40,9 +40,13 @@ class Calibration:
                 f"{self.softening}"
             )
 
-    def __call__(self, answers: Tensor, classes: Tensor) -> Tensor:
-        """Calibrated targets.  answers: (N, K) probabilities.  classes: (N,) int64.  Returns (N, K)."""
-        certainty = answers.max(1, keepdim=True).values
+    def __call__(self, logits: Tensor, classes: Tensor, temperature: float = 1.0) -> Tensor:
+        """Calibrated targets (N, K).
+
+        logits: (N, K), whose softmax at `temperature` are the answers.  classes: (N,) int64.
+        """
+        certainty = logits.softmax(1).max(1, keepdim=True).values
+        answers = (logits / temperature).softmax(1)
         harder = softened(classes, answers.shape[1], self.softening, answers)
         return torch.where(certainty >= self.high, answers, harder) * (certainty >= self.low)
 

@@ -18,6 +18,7 @@ from condense.soft_labels.images import Images
 from condense.training.replay import replay_mix, replay_view
 
 _CHUNK = 256  # images that are asked about at once, where steps are smaller
+_NEARLY_ALL = 0.95  # of an epoch's regions; fewer may go without a label
 
 
 def per_epoch(
@@ -44,9 +45,9 @@ def per_epoch(
         name: of the store.
 
     Raises:
-        BadInput: for arguments that do not fit each other.
+        BadInput: for arguments that do not fit each other, or a calibration that leaves nearly no region a label.
     """
-    _check(images, regions, committee, classes, linear, calibration)
+    _check(images, regions, committee, classes, linear, calibration, codec)
     wise = committee.to(run.device)
     labels = None if classes is None else classes.to(run.device)
     form: SoftForm = "probabilities" if linear else "logits"
@@ -85,6 +86,7 @@ class _Epoch:
         self._linear = linear
         self._classes = classes
         self._calibration = calibration
+        self._dropped = 0  # regions without a label so far
         self._drawn = regions.epoch(epoch)
         self._device = next(iter(committee.members[0].state.values())).device
 
@@ -92,7 +94,13 @@ class _Epoch:
         """(n, K) on the CPU, in the order of the steps."""
         together = max(1, _CHUNK // self._regions.batch)
         steps = range(self._regions.steps)
-        return torch.cat([self._ask(list(steps[first : first + together])).cpu() for first in steps[::together]])
+        found = torch.cat([self._ask(list(steps[first : first + together])).cpu() for first in steps[::together]])
+        if self._dropped > _NEARLY_ALL * self._regions.samples:
+            raise BadInput(
+                f"the calibration leaves {self._dropped} of {self._regions.samples} regions of epoch {self._epoch} "
+                "without a label; lower its `low`, or use better teachers"
+            )
+        return found
 
     def _ask(self, steps: list[int]) -> Tensor:
         """Answers for some steps, in one pass of the committee where batch statistics allow it."""
@@ -101,11 +109,14 @@ class _Epoch:
         logits = self._committee.logits_for(torch.cat(regions), self._groups(steps, regions))
         if not self._linear:
             return logits
-        targets = (logits / self._committee.temperature).softmax(1)
+        temperature = self._committee.temperature
+        targets = (logits / temperature).softmax(1)
         if self._calibration is not None:
             assert self._classes is not None
             rows = slice(self._regions.rows(steps[0]).start, self._regions.rows(steps[-1]).stop)
-            targets = self._calibration(targets, self._classes[self._drawn["indices"][rows].to(self._device)])
+            classes = self._classes[self._drawn["indices"][rows].to(self._device)]
+            targets = self._calibration(logits, classes, temperature)
+            self._dropped += int((targets.sum(1) == 0).sum())
         parts = targets.split([len(part) for part in regions])
         mixed = [part if mix is None else mix_targets(part, mix) for part, mix in zip(parts, mixes, strict=True)]
         return torch.cat(mixed)
@@ -139,6 +150,7 @@ def _check(
     classes: Tensor | None,
     linear: bool,
     calibration: Calibration | None,
+    codec: Codec,
 ) -> None:
     if regions.count != len(images) or regions.shape != committee.shape:
         raise BadInput(
@@ -147,6 +159,13 @@ def _check(
         )
     if calibration is not None and (not linear or classes is None):
         raise BadInput("a calibration weighs answers against the class of one image; give linear=True and the classes")
+    if calibration is not None and codec.kind != "full":
+        raise BadInput(f'a calibration leaves regions without a label, which quantisation "{codec.kind}" cannot keep')
+    if calibration is not None and committee.average == "probabilities" and committee.temperature != 1.0:
+        raise BadInput(
+            "how certain an answer is follows from logits, and an average of probabilities at a temperature other than "
+            "1 has none; average logits, or use temperature 1"
+        )
     if committee.average == "probabilities" and not linear and committee.temperature != 1.0:
         raise BadInput(
             "averaged probabilities at a temperature other than 1 are no logits for another temperature; average "

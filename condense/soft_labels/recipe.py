@@ -96,6 +96,13 @@ class LabelRecipe:
             raise BadInput(f'labels of the kind "{self.kind}" have no {", ".join(ignored)}; leave that out')
         if (self.codec == "full" and self.k != type(self).k) or (self.mix is None and self.mix_alpha != 1.0):
             raise BadInput("k belongs to a codec other than full, and mix_alpha to a mix; leave it out, or name one")
+        if self.calibration is not None and self.codec != "full":
+            raise BadInput(f"a calibration leaves regions without a label, which codec={self.codec} cannot keep")
+        if self.ground_truth > 0 and self.temperature != 1.0:
+            raise BadInput(
+                f"a class has no temperature, so that it is mixed with answers at temperature 1, got "
+                f"{self.temperature:g}; use temperature=1, or ground_truth=0"
+            )
         if self.kind == "fixed" and self.statistics == "batch":
             raise BadInput(
                 "a fixed label that follows from batch statistics would depend on the images that happen to be asked "

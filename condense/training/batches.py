@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from condense import augment
-from condense.distilled.labels import Answering, Dictating, LabelBatch, Labels
+from condense.distilled.labels import Answering, Dictating, LabelBatch, Labels, Softened
 from condense.errors import BadInput
 from condense.training.losses import as_target
 from condense.training.recipe import Recipe
@@ -110,8 +110,10 @@ def check_labels(labels: Labels, recipe: Recipe) -> None:
             "with that batch, or label the set again for this one"
         )
     softened = labels.softened_at if isinstance(labels, Answering) else None
+    if isinstance(labels, Softened) and labels.form == "probabilities":
+        softened = labels.temperature
     if softened is not None and recipe.loss.kind == "kl" and softened != recipe.loss.temperature:
         raise BadInput(
-            f"the labels are an average of probabilities at temperature {softened:g}, the recipe compares at "
+            f"the labels are probabilities at temperature {softened:g}, the recipe compares at "
             f"{recipe.loss.temperature:g}; use a protocol with that temperature, or label the set again for this one"
         )

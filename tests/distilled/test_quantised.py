@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from condense.distilled.labels import Codec, QuantisedLabels
+from condense.distilled.labels.quantised import KINDS, Kind
 from condense.errors import BadInput, UnknownName
 
 ROW = torch.tensor([[0.5, 0.25, 0.125, 0.0625, 0.0625]])  # exact in half precision
@@ -53,9 +54,16 @@ def test_decoded_probabilities_add_up_to_one(kind: str, k: int) -> None:
         torch.testing.assert_close(found, (values / 2).softmax(1), rtol=1e-3, atol=1e-6)
 
 
-def test_a_region_without_a_label_stays_without_one() -> None:
-    assert through(Codec("renormalised", k=2), torch.zeros(1, 5), "probabilities").tolist() == [[0.0] * 5]
-    assert through(Codec(), torch.zeros(1, 5), "probabilities").tolist() == [[0.0] * 5]
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("mass", [0.0, 0.5])
+def test_a_row_keeps_its_mass_or_is_refused(kind: Kind, mass: float) -> None:
+    """A region without a label is a row of zeros; mixed with another one, a part of a row is missing."""
+    codec = Codec(kind, k=2)
+    if kind == "full":
+        assert torch.equal(through(codec, mass * ROW, "probabilities"), mass * ROW)
+    else:
+        with pytest.raises(BadInput, match="would fill up rows" if codec.whole else "keeps logits"):
+            codec.encode(mass * ROW, "probabilities")
 
 
 @pytest.mark.parametrize("codec", [Codec(), Codec("smoothed", 3), Codec("renormalised", 7), Codec("logits", 2)])

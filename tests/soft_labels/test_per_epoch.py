@@ -110,6 +110,30 @@ def test_a_calibration_sees_the_class_of_each_image(view: PlainView, wise: Wise,
     assert torch.equal(labels.hard(), LABELS)
 
 
+def test_certainty_does_not_fall_with_the_temperature_of_the_labels(
+    view: PlainView, wise: Wise, rule: Rule, open_run: Open
+) -> None:
+    """A region without a label at T = 20 is one without a label at T = 1, and the others have one."""
+    asking = wise(temperature=1.0)
+    sure = per_epoch(view, rule(mix=None), asking, 1, open_run("sure"), linear=True).view(0, 0, PICK).target
+    certainty = sure.max(1).values  # type: ignore[union-attr]
+    low = float(certainty.sort().values[1:3].mean())  # two of the regions of this step are less certain
+    fields = {"classes": LABELS, "linear": True, "calibration": Calibration(low=low, high=1.0)}
+    for temperature in (1.0, 20.0):
+        labels = per_epoch(view, rule(mix=None), wise(temperature=temperature), 1, open_run(f"{temperature}"), **fields)
+        kept = labels.view(0, 0, PICK).target.sum(1) > 0  # type: ignore[union-attr]
+        assert torch.equal(kept, certainty >= low)
+        assert 0 < int(kept.sum()) < len(kept)
+
+
+def test_a_calibration_that_drops_nearly_everything_is_refused(
+    view: PlainView, wise: Wise, rule: Rule, open_run: Open
+) -> None:
+    nothing = Calibration(low=1.0, high=1.0)
+    with pytest.raises(BadInput, match="leaves 9 of 9 regions of epoch 0 without a label; lower its `low`"):
+        per_epoch(view, rule(), wise(), 1, open_run(), classes=LABELS, linear=True, calibration=nothing)
+
+
 @pytest.mark.parametrize("codec", [Codec(), Codec("smoothed", 2)])
 def test_an_interrupted_store_continues_to_the_same_bytes(
     view: PlainView,
@@ -187,6 +211,11 @@ def test_what_does_not_fit_is_refused(view: PlainView, wise: Wise, rule: Rule, o
         per_epoch(view, rule(count=8), wise(), 1, run)
     with pytest.raises(BadInput, match="give linear=True and the classes"):
         per_epoch(view, rule(), wise(), 1, run, calibration=Calibration())
+    calibrated = {"classes": LABELS, "linear": True, "calibration": Calibration(low=0.0)}
+    with pytest.raises(BadInput, match='which quantisation "smoothed" cannot keep'):
+        per_epoch(view, rule(), wise(), 1, run, codec=Codec("smoothed", 2), **calibrated)
+    with pytest.raises(BadInput, match="average logits, or use temperature 1"):
+        per_epoch(view, rule(), wise(average="probabilities"), 1, run, **calibrated)
     with pytest.raises(BadInput, match="no logits for another temperature"):
         per_epoch(view, rule(), wise(average="probabilities"), 1, run)
 

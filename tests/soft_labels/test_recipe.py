@@ -126,6 +126,11 @@ def test_a_recipe_that_is_none_is_refused() -> None:
         ({"kind": "regions", "teachers": "a", "ground_truth": 0.1}, "have no ground_truth"),
         ({"kind": "regions", "teachers": "a", "k": 3}, "k belongs to a codec"),
         ({"kind": "regions", "teachers": "a", "mix": None, "mix_alpha": 0.5}, "mix_alpha to a mix"),
+        ({"kind": "fixed", "teachers": "a", "ground_truth": 0.1}, "a class has no temperature"),
+        (
+            {"kind": "regions", "teachers": "a", "linear": True, "calibration": {"low": 0.1}, "codec": "smoothed"},
+            "which codec=smoothed cannot keep",
+        ),
         ({"kind": "fixed", "teachers": "a", "statistics": "batch"}, "would depend on the images that happen to be"),
     ],
 )

@@ -9,10 +9,12 @@ from torch.nn import functional as F
 from condense import augment, networks
 from condense.augment import Mix
 from condense.distilled.labels import (
+    Codec,
     Committee,
     CommitteeLabels,
     HardLabels,
     Member,
+    QuantisedLabels,
     ReplayedLabels,
     Representations,
     SoftLabels,
@@ -152,6 +154,20 @@ def test_answers_of_a_committee_are_softened_as_stored_logits_are(source: Reside
     torch.testing.assert_close(same.target, averaged.targets_for(same.images))
 
 
+def test_stored_probabilities_are_compared_at_their_own_temperature_alone(source: Resident, stream: Stream) -> None:
+    soft = (torch.randn(40, 4) / 20).softmax(1)
+    kinds = (
+        SoftLabels(soft, temperature=20.0),
+        QuantisedLabels.of(soft, Codec("smoothed", 2), "probabilities", temperature=20.0),
+    )
+    for labels in kinds:
+        view = Resident(source.images, labels, 4)
+        with pytest.raises(BadInput, match="probabilities at temperature 20, the recipe compares at 5"):
+            batch_of(view, Recipe(1, 8, loss=Loss("kl", 5.0)), stream(0))
+        batch_of(view, Recipe(1, 8, loss=Loss("kl", 20.0)), stream(0))
+        batch_of(view, Recipe(1, 8), stream(0))  # cross-entropy softens nothing
+
+
 def test_vectors_cannot_be_trained_on_as_classes(source: Resident, stream: Stream) -> None:
     vectors = Resident(source.images, Representations(torch.randn(40, 7)), 7)
     with pytest.raises(BadInput, match="the recipe needs the loss 'mse', got 'cross-entropy'"):
@@ -182,6 +198,6 @@ def test_logits_may_be_mixed_before_their_softmax(source: Resident, stream: Stre
     mix = augment.MixUp(0.8).draw(40, (3, 16, 16), stream(0)("mix", 0, 0))
     expected = (augment.mix_targets(logits[order], mix) / 5).softmax(1)
     torch.testing.assert_close(batch_of(soft, recipe, stream(0)).target, expected)
-    probabilities = Resident(source.images, SoftLabels(logits.softmax(1)), 4)
+    probabilities = Resident(source.images, SoftLabels(logits.softmax(1), temperature=5.0), 4)
     mixed = augment.mix_targets(logits.softmax(1)[order], mix)  # what is no logit is mixed as it is
     torch.testing.assert_close(batch_of(probabilities, recipe, stream(0)).target, mixed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from condense.distilled.labels.base import Answering, Dictating, LabelBatch, Labels, register, restore
+from condense.distilled.labels.base import Answering, Dictating, LabelBatch, Labels, Softened, register, restore
 from condense.distilled.labels.committee import Committee, CommitteeLabels, Member, use_batch_statistics
 from condense.distilled.labels.quantised import FULL, Codec, QuantisedLabels
 from condense.distilled.labels.regions import RegionLabels, Regions
@@ -28,6 +28,7 @@ __all__ = [
     "Representations",
     "SoftForm",
     "SoftLabels",
+    "Softened",
     "TeacherLabels",
     "register",
     "restore",

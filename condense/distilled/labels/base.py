@@ -118,6 +118,19 @@ class Answering(Protocol):
         """(B, C, H, W) in the space of the set -> (B, K)."""
 
 
+@runtime_checkable
+class Softened(Protocol):
+    """Labels that are stored as distributions over classes, or as the logits of such."""
+
+    @property
+    def form(self) -> str:
+        """ "probabilities" or "logits"."""
+
+    @property
+    def temperature(self) -> float:
+        """For probabilities, the one that they were made with."""
+
+
 Restore = Callable[[Mapping[str, Any], Mapping[str, Tensor], Path], Labels]
 _RESTORE: dict[str, Restore] = {}
 

@@ -33,6 +33,7 @@ Kind = Literal["full", "smoothed", "renormalised", "logits"]
 KINDS = ("full", "smoothed", "renormalised", "logits")
 Schema = Mapping[str, tuple[str, tuple[int | None, ...]]]
 _LARGEST_SHORT = 2**15  # classes whose numbers fit into 16 bits
+_MASS = 2e-2  # by which a row of probabilities in half precision may miss 1
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,14 @@ class Codec:
         if isinstance(self.k, bool) or not isinstance(self.k, int) or self.k < 1:
             raise BadInput(f"a quantised row keeps at least its largest entry, got k={self.k!r}")
 
+    @property
+    def whole(self) -> bool:
+        """Whether decoded rows add up to 1 whatever was encoded."""
+        return self.kind in ("smoothed", "renormalised")
+
     def form(self, given: SoftForm) -> SoftForm:
         """What decoded rows are, when rows of a form are encoded."""
-        return "probabilities" if self.kind in ("smoothed", "renormalised") else given
+        return "probabilities" if self.whole else given
 
     def schema(self, rows: int, classes: int) -> Schema:
         """Name, dtype and shape of what `encode` gives for (rows, classes), as a run's store takes it."""
@@ -84,10 +90,16 @@ class Codec:
         values: (N, K) logits or probabilities.  temperature: at which logits become the probabilities that are kept.
 
         Raises:
-            BadInput: for "logits" of probabilities, which have none.
+            BadInput: for "logits" of probabilities, which have none; for rows that do not add up to 1, as where a
+                region has no label, under a kind that gives every row the mass of 1.
         """
         if self.kind == "full":
             return {"target": values.half()}
+        if form == "probabilities" and self.whole and bool(((values.sum(1) - 1).abs() > _MASS).any()):
+            raise BadInput(
+                f'quantisation "{self.kind}" would fill up rows that do not add up to 1, such as regions without a '
+                'label; use "full"'
+            )
         if self.kind == "logits":
             if form != "logits":
                 raise BadInput('quantisation "logits" keeps logits, the labels are probabilities; use "smoothed"')
@@ -113,8 +125,7 @@ class Codec:
         if self.kind == "smoothed" and others:
             rest = (1 - value.sum(1, keepdim=True)).clamp(min=0) / others
         rows = rest.repeat(1, classes).scatter(1, index, value)
-        # A row of zeros stands for a region without a label, and stays one.
-        return rows / rows.sum(1, keepdim=True).clamp(min=torch.finfo(torch.float16).tiny)
+        return rows / rows.sum(1, keepdim=True)
 
     def spec(self) -> dict[str, Any]:
         """Plain JSON values; `Codec(**spec)` is equal to this one."""
