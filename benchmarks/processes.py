@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,11 @@ def peak_bytes() -> int:
     from condense import machine
 
     return machine.high_water_mark()
+
+
+def command_line() -> str:
+    """The words that started this script, from the root of the checkout."""
+    return shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
 
 
 def machine_facts() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The transfer table of one half of CIFAR-10, on two cores: KRR-ST beside its baselines and references.
+"""The transfer table of one half of CIFAR-10, on two cores: KRR-ST, FRePo and KIP, baselines and references.
 
     CONDENSE_DATA=... python benchmarks/transfer.py estimate              # minutes of every part, before any of it
     python benchmarks/transfer.py gate                                    # the teacher, and whether it may teach
@@ -6,16 +6,19 @@
     python benchmarks/transfer.py table --images 100 --results results    # 2 distillation x 3 evaluation seeds
     python benchmarks/transfer.py table --images 500 --results results
 
-The source is cifar10[0-4] without labels, the targets are cifar10[5-9] and Fashion-MNIST with 1 %, 5 % and 100 % of
-their labels. Two protocols: transfer-narrow (long training on the set, 500 updates of fine-tuning, and a probe) and
-transfer-short (20 epochs on the set, and a probe). The published record says that KRR-ST can fall below random images
-with teacher features in the second and rise above them when few labels are fine-tuned on; the table shows both.
+The source is cifar10[0-4], for KRR-ST and the baselines without labels; FRePo and KIP are supervised, see the labels of
+the source and make soft labels, on which networks are trained by a squared error. The targets are cifar10[5-9] and
+Fashion-MNIST with 1 %, 5 % and 100 % of their labels. Two protocols: transfer-narrow (long training on the set, 500
+updates of fine-tuning, and a probe) and transfer-short (20 epochs on the set, and a probe). The published record says
+that KRR-ST can fall below random images with teacher features in the second and rise above them when few labels are
+fine-tuned on; the table shows both.
 
 Every command resumes where it was interrupted and repeats nothing that is there. Two processes of one thread share the
 work when they name different parts of it: `gate` beside `references`, then `table --distillation-seeds 0
---no-references` beside `table --distillation-seeds 1 --no-references`. Settings are KRR-ST's of CIFAR-100 where they
-are not named in SETTINGS; the short run makes steps of a higher rate, chosen so that rate times steps is near the
-published 160 000 x 1e-4 and not by any accuracy.
+--no-references` beside `table --distillation-seeds 1 --no-references`. `table` needs the file of a gate that was
+passed by this source and teacher. Settings are each method's defaults where they are not named in SETTINGS; the short
+run of KRR-ST makes steps of a higher rate, chosen so that rate times steps is near the published 160 000 x 1e-4 and not
+by any accuracy. --set changes a setting of KRR-ST, or with frepo.FIELD=VALUE or kip.FIELD=VALUE one of these.
 """
 
 from __future__ import annotations
@@ -25,9 +28,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from processes import machine_facts, print_result
+from processes import command_line, machine_facts, print_result
 
-from condense import allocator
+from condense import allocator, files
 
 if TYPE_CHECKING:
     from condense.api import Place
@@ -50,6 +53,27 @@ SETTINGS = {
     "teacher_precision": "bfloat16",
 }
 # One core with AVX-512: the narrow ConvNet in float32, as it is and compiled, and the narrow ResNet in bfloat16.
+# Of the methods that see labels: lengths of half an hour at most for a set of 500 images; pixel space and networks of
+# KRR-ST, so that the same baseline stands beside them.
+LABELLED = {
+    "frepo": {
+        "steps": "1500",  # published 500 000
+        "lr": "0.003",  # published 3e-4
+        "real_batch": "256",  # published 1024
+        "online_batch": "256",  # published 1000
+        "online_lr": "0.003",  # published 3e-4; as its preset for two cores
+        "network": "convnet-d3:growth=2,norm=batch,norm_at=input,width=32",  # published width 128
+        "preprocessing": "normalise",  # published: whitened
+    },
+    "kip": {
+        "steps": "1000",
+        "real_batch": "256",
+        "networks": "2",
+        "network": "convnet-d3:growth=2,norm=none,width=32",
+        "preprocessing": "normalise",
+    },
+}
+METHODS = ("krr_st", *LABELLED)
 OPERATIONS_PER_SECOND = {"plain": 5.5e10, "compiled": 8e10, "teacher": 9e10}
 GATE = Path("results/benchmarks/transfer-gate.json")
 
@@ -59,26 +83,60 @@ def main() -> None:
     options.add_argument("part", choices=("estimate", "gate", "references", "table"))
     options.add_argument("--images", type=int, default=100, help="in the set, over all classes")
     options.add_argument("--distillation-seeds", type=int, nargs="+", default=list(range(DISTILLATION_SEEDS)))
+    options.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
     options.add_argument("--no-references", action="store_true", help="leave fresh and full-set networks to others")
     options.add_argument("--protocols", nargs="+", default=list(PROTOCOLS))
     options.add_argument("--source", default=SOURCE)
     options.add_argument("--targets", nargs="+", default=list(TARGETS))
     options.add_argument("--set", action="append", default=[], dest="overrides", metavar="FIELD=VALUE")
     options.add_argument("--results", type=Path, default=Path("results"))
-    options.add_argument("--out", type=Path, default=GATE, help="of the gate's measurement")
+    options.add_argument("--gate", type=Path, default=GATE, help="file of the gate's measurement, which a table needs")
     options.add_argument("--threads", type=int, default=1)
     options.add_argument("--device", default="cpu")
     given = options.parse_args()
-    settings = SETTINGS | dict(word.split("=", 1) for word in given.overrides)
+    settings = settings_of_methods(given.overrides)
+    if given.part == "table":
+        require_passed(given.gate, given.source, settings["krr_st"])
     place = prepared(given.threads, given.device)
     if given.part == "estimate":
         for images in (100, 500):
             for name, minutes in estimate(images, settings, given, place).items():
                 print(f"{images} images, {name}: {minutes:.0f} minutes of one core")
     elif given.part == "gate":
-        gate(settings, given, place)
+        gate(settings["krr_st"], given, place)
     else:
         table(settings, given, place)
+
+
+def settings_of_methods(overrides: list[str]) -> dict[str, dict[str, str]]:
+    """The settings of each method; overrides are FIELD=VALUE of KRR-ST, or METHOD.FIELD=VALUE."""
+    settings = {"krr_st": dict(SETTINGS), **{name: dict(found) for name, found in LABELLED.items()}}
+    for word in overrides:
+        field, _, value = word.partition("=")
+        method, dot, rest = field.partition(".")
+        settings[method if dot else "krr_st"][rest if dot else field] = value
+    return settings
+
+
+def require_passed(path: Path, source: str, settings: Mapping[str, str]) -> None:
+    """Ends the program unless this teacher of this source has passed its gate."""
+    found = files.read_json(path) if path.exists() else {}
+    what = {"source": source, "settings": _of_teacher(settings)}
+    if not found:
+        raise SystemExit(f"{path} is missing: run the part `gate` first, with the same --source and --set")
+    if {name: found[name] for name in what} != what:
+        raise SystemExit(
+            f"{path} is of another teacher ({found['source']}, {found['settings']}): run `gate` for {what}"
+        )
+    if not found["passed"]:
+        raise SystemExit(
+            f"{path}: the teacher's probe reaches {found['teacher']:.3f}, random weights {found['random']:.3f}: "
+            f"less than {found['margin']} apart, so it may not teach; train it for longer"
+        )
+
+
+def _of_teacher(settings: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in settings.items() if name.startswith("teacher")}
 
 
 def prepared(threads: int, device: str = "cpu") -> Place:
@@ -93,16 +151,16 @@ def prepared(threads: int, device: str = "cpu") -> Place:
     return Place(device=device, progress=Progress())
 
 
-def distilled(given: argparse.Namespace, settings: Mapping[str, str], seed: int, place: Place) -> Path:
-    """The folder of KRR-ST's set of the source, made now or found."""
+def distilled(method: str, given: argparse.Namespace, settings: Mapping[str, str], seed: int, place: Place) -> Path:
+    """The folder of a method's set of the source, made now or found."""
     from condense import api
     from condense.budget import Budget
 
     budget = Budget(total=given.images)
-    return api.distill("krr_st", given.source, budget=budget, seed=seed, overrides=settings, place=place)
+    return api.distill(method, given.source, budget=budget, seed=seed, overrides=settings, place=place)
 
 
-def table(settings: Mapping[str, str], given: argparse.Namespace, place: Place) -> None:
+def table(settings: Mapping[str, Mapping[str, str]], given: argparse.Namespace, place: Place) -> None:
     """Distils, judges under each protocol, and writes records; tables are drawn by `condense leaderboard`.
 
     The part "references" judges these alone, before there is any set.
@@ -110,7 +168,7 @@ def table(settings: Mapping[str, str], given: argparse.Namespace, place: Place) 
     from condense import api
 
     seeds = given.distillation_seeds if given.part == "table" else []
-    sets = [distilled(given, settings, seed, place) for seed in seeds]
+    sets = [distilled(method, given, settings[method], seed, place) for method in given.methods for seed in seeds]
     for protocol in given.protocols:
         report = api.transfer(
             sets,
@@ -119,7 +177,7 @@ def table(settings: Mapping[str, str], given: argparse.Namespace, place: Place) 
             references=not given.no_references,
             dataset=given.source,
             results=given.results,
-            command=f"python benchmarks/transfer.py table --images {given.images} --protocols {protocol}",
+            command=command_line(),
             place=place,
         )
         for failure in report.failures:
@@ -139,11 +197,13 @@ def gate(settings: Mapping[str, str], given: argparse.Namespace, place: Place) -
     train = place.dataset(given.source).train
     with Run(WORK / "transfer-gate", seed=0, **place.options()) as run:
         found = linear_probe_gate(train, teacher_for(train.unlabelled(), config, run), run)
-    teacher = {name: value for name, value in settings.items() if name.startswith("teacher")}
-    print_result({"source": given.source, "settings": teacher, **found.spec(), "machine": machine_facts()}, given.out)
+    about = {"source": given.source, "settings": _of_teacher(settings), "command": command_line()}
+    print_result({**about, **found.spec(), "machine": machine_facts()}, given.gate)
 
 
-def estimate(images: int, settings: Mapping[str, str], given: argparse.Namespace, place: Place) -> dict[str, float]:
+def estimate(
+    images: int, settings: Mapping[str, Mapping[str, str]], given: argparse.Namespace, place: Place
+) -> dict[str, float]:
     """Minutes of one core for each part: all distillation and evaluation seeds, references and baselines too."""
     from condense import methods, networks
     from condense.budget import Budget
@@ -153,7 +213,7 @@ def estimate(images: int, settings: Mapping[str, str], given: argparse.Namespace
     from condense.self_supervised import teacher_cost
 
     plugin = methods.get("krr_st")
-    config = with_overrides(plugin.name, plugin.config(), settings)
+    config = with_overrides(plugin.name, plugin.config(), settings["krr_st"])
     source = place.dataset(given.source)
     training = teacher_cost(source.train, config).operations
     watching = networks.operations(networks.build(config.teacher_network, source.shape, 1), source.shape)
@@ -161,11 +221,19 @@ def estimate(images: int, settings: Mapping[str, str], given: argparse.Namespace
     learning = plugin.cost(source.train, Budget(total=images), config).operations - training - views
     parts = {"teacher": ("teacher", training), "its features of cached views": ("teacher", views)}
     parts["KRR-ST"] = ("plain", DISTILLATION_SEEDS * learning)
+    for name in (name for name in LABELLED if name in given.methods):
+        other = methods.get(name)
+        chosen = with_overrides(name, other.config(), settings[name])
+        work = other.cost(source.train, Budget(total=images), chosen).operations
+        parts[other.about.title] = ("plain", DISTILLATION_SEEDS * work)
     opened = [in_shape(name, source.shape, place.dataset) for name in given.targets]
     for rules in map(transfers.load, given.protocols):
         # Protocols with the same recipe share the networks of the full set.
         parts["full set, self-supervised"] = ("plain", rules.seeds * _full_set(rules, source))
-        parts |= {f"{rules.name}, {name}": work for name, work in _judging(rules, images, source, opened).items()}
+        parts |= {
+            f"{rules.name}, {name}": work
+            for name, work in _judging(rules, images, source, opened, given.methods).items()
+        }
     return {name: work / OPERATIONS_PER_SECOND[kind] / 60 for name, (kind, work) in parts.items()}
 
 
@@ -177,14 +245,21 @@ def _full_set(rules: Any, source: Any) -> float:
     return operations
 
 
-def _judging(rules: Any, images: int, source: Any, targets: list[Any]) -> dict[str, tuple[str, float]]:
+def _judging(
+    rules: Any, images: int, source: Any, targets: list[Any], names: list[str]
+) -> dict[str, tuple[str, float]]:
     """Operations of one protocol, and how they run: every start and seed on every target."""
     from condense import networks
 
     (name,) = rules.networks(source.shape)
     forward = networks.operations(networks.build(name, source.shape, 1), source.shape)
-    recipe = rules.pretrain.representation.recipe_for(images, flips=source.flips)
-    sets = 3 * DISTILLATION_SEEDS  # KRR-ST, random and k-means
+    labelled = len(set(names) & LABELLED.keys()) * DISTILLATION_SEEDS
+    unlabelled = 3 * DISTILLATION_SEEDS if "krr_st" in names else 0  # KRR-ST, random and k-means
+    sets = labelled + unlabelled
+    epochs_on_sets = sum(
+        count * getattr(rules.pretrain, kind).recipe_for(images, flips=source.flips).epochs
+        for kind, count in (("representation", unlabelled), ("soft", labelled))
+    )
     tuning = probing = 0.0
     for target in targets:
         probing += forward * (len(target.train) + len(target.test)) if rules.probe else 0.0
@@ -193,7 +268,7 @@ def _judging(rules: Any, images: int, source: Any, targets: list[Any]) -> dict[s
             epochs = rules.fine_tune.recipe_for(rows, flips=target.flips).epochs
             tuning += forward * (3.0 * rows * epochs + len(target.test))
     return {
-        "training on the sets": ("compiled", rules.seeds * sets * 3.0 * forward * images * recipe.epochs),
+        "training on the sets": ("compiled", rules.seeds * epochs_on_sets * 3.0 * forward * images),
         "fine-tuning": ("compiled", rules.seeds * (sets + 2) * tuning),
         "probes": ("plain", rules.seeds * (sets + 2) * probing),
     }

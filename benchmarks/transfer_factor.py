@@ -112,8 +112,8 @@ def measure(experiment: Experiment, given: argparse.Namespace, place: Place) -> 
     seeds = range(DISTILLATION_SEEDS)
     sides = {
         "random": [_random(given, common, seed, place) for seed in seeds],
-        "unchanged": [distilled(given, common, seed, place) for seed in seeds],
-        "changed": [distilled(given, common | experiment.change, seed, place) for seed in seeds],
+        "unchanged": [distilled("krr_st", given, common, seed, place) for seed in seeds],
+        "changed": [distilled("krr_st", given, common | experiment.change, seed, place) for seed in seeds],
     }
     runs = {side: _judged(sets, protocol, given, place) for side, sets in sides.items()}
     lines = _differences(runs)

@@ -71,8 +71,8 @@ def transfer(
         sets: folders, or names under `runs/sets`; none judges the references of `dataset` alone.
         targets: data sets, with adapters; brought into the shape of each set's source.
         networks, seeds: a part of the protocol's panel, another number of seeds; None is the protocol's own.
-        baselines: distil and judge, for each set, random and k-means images with teacher features of the same source,
-            budget, seed and teacher.
+        baselines: distil and judge, for each set with a teacher, random and k-means images with teacher features of
+            the same source, budget, seed and teacher.
         references: judge fresh networks and self-supervision on all images of the source too.
         dataset: where the sets' data lie, when their recorded name does not say; without sets, the source.
 
@@ -124,9 +124,15 @@ def _judge_references(source: Dataset, request: _Request, report: TransferReport
 
 
 def _baselines(judged: DistilledSet, dataset: str | None, place: Place) -> list[DistilledSet]:
-    """The baselines, with every setting that the set's method has too: they share its teacher and its pixel space."""
+    """The baselines, with every setting that the set's method has too: they share its teacher and its pixel space.
+
+    A method that has no teacher, such as one with labels, gives nothing to make them from.
+    """
     made = judged.provenance
     if made["method"] in BASELINES:
+        return []
+    if "teacher" not in made["config"]:
+        place.progress.say(f"transfer: {made['title']} has no teacher, so no baselines are made for it")
         return []
     found = []
     for name in BASELINES:
