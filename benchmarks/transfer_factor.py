@@ -6,8 +6,11 @@
 Each experiment states its hypothesis, and the one target and use that it is about, before it is run. It distils a set
 of KRR-ST with and without one change, everything else and all seeds equal, and judges both under one protocol beside
 random images with teacher features, from which both start. For every target and use it writes three paired differences
-in points: unchanged - random, changed - random, changed - unchanged. Only those of the stated cell test the hypothesis;
-no correction is made for the others, which are there to be looked at. Interrupted, it resumes.
+in points: unchanged - random, changed - random, changed - unchanged. The last one in the stated cell tests the
+hypothesis, by the rule of the tables for "better" and "worse"; "within" holds when the 95 % interval over runs and the
+mean of each distillation seed lie inside the margin. No correction is made for the other cells, which are there to be
+looked at. What is believed is written to the JSON before anything is made, and the verdict after. Interrupted, it
+resumes.
 """
 
 from __future__ import annotations
@@ -17,10 +20,12 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from processes import machine_facts, print_result
+from processes import command_line, machine_facts, print_result
 from transfer import DISTILLATION_SEEDS, SETTINGS, SOURCE, TARGETS, distilled, prepared
+
+from condense import files
 
 if TYPE_CHECKING:
     from condense.api import Place
@@ -32,6 +37,9 @@ class Experiment:
 
     hypothesis: str
     change: Mapping[str, str]  # settings of KRR-ST
+    expects: Literal["better", "worse", "within"]  # changed - unchanged in the stated cell
+    margin: float = 1.0  # points; of "within"
+    frozen_teacher: bool = False  # take the trained teacher as a file, so that its training is the same on both sides
     protocol: str = "transfer-short"
     target: str = "cifar10[5-9]"
     use: str = "probe@0.01"
@@ -43,35 +51,51 @@ EXPERIMENTS = {
         "at the end of long inner training. With the teacher's own features as targets the loss against random images "
         "with teacher features shrinks or vanishes.",
         {"lr_targets": "0"},
+        "better",
     ),
     "learned-images": Experiment(
         "What is lost in short probing comes from the images, not from the targets: images that stay real lose "
         "nothing.",
         {"lr_images": "1e-12"},
+        "better",
     ),
     "authors-pool": Experiment(
         "The authors' code never trains a network again that was born anew, so that most of a run regresses on random "
         "networks. Sets made so are worse under short training than those of a pool that goes on being trained.",
         {"rebirth": "old"},
+        "worse",
     ),
     "fresh-views": Experiment(
         "Eight fixed views of each image, with cached teacher features, make as good a set as a fresh crop and a pass "
-        "of the teacher in every step: the difference is below one point.",
+        "of the teacher in every step: with all labels the difference is below one point.",
         {"cached_views": "0"},
+        "within",
+        use="probe@1",
+    ),
+    "teacher-precision": Experiment(
+        "Features of one and the same teacher whose convolutions are float32 make no better a set than those in "
+        "bfloat16: with all labels the difference is below one point.",
+        {"teacher_precision": "float32"},
+        "within",
+        frozen_teacher=True,
+        use="probe@1",
     ),
     "young-pool": Experiment(
         "The sets fit networks of the age of the pool's. A pool of networks of at most 20 updates makes sets that are "
         "better under short training than one of at most 500.",
         {"inner_steps": "20"},
+        "better",
     ),
     "pixel-start": Experiment(
         "The authors' code starts from pixels that are not normalised; networks that are trained on these and used on "
         "normalised images lose by it.",
         {"initial_space": "pixels"},
+        "worse",
     ),
     "longer": Experiment(
         "The gain over random images with teacher features when few labels are fine-tuned on grows with outer steps.",
         {"steps": "20000"},
+        "better",
         protocol="transfer-narrow",
         use="fine-tune@0.01",
     ),
@@ -94,21 +118,53 @@ def main() -> None:
     if given.list or given.experiment is None:
         for name, experiment in EXPERIMENTS.items():
             where = f"{experiment.protocol}, {experiment.target}, {experiment.use}"
-            print(f"{name}: {experiment.hypothesis} ({dict(experiment.change)}; {where})")
+            expected = (
+                f"{experiment.expects} {experiment.margin:g}" if experiment.expects == "within" else experiment.expects
+            )
+            print(f"{name}: {experiment.hypothesis} ({dict(experiment.change)}; {where}; {expected})")
         return
     place = prepared(given.threads)
     out = given.out or Path(f"results/benchmarks/transfer-factor-{given.experiment}.json")
-    print_result(measure(EXPERIMENTS[given.experiment], given, place), out)
+    experiment = EXPERIMENTS[given.experiment]
+    stated = statement(experiment, given)
+    files.write_json(out, stated | {"verdict": "not measured yet"})
+    print_result(stated | measure(experiment, given, place), out)
 
 
 Cell = tuple[str, str, str]  # target, network, use
 Runs = dict[Cell, dict[tuple[int | None, int], float]]  # accuracy by distillation and evaluation seed
 
 
+def statement(experiment: Experiment, given: argparse.Namespace) -> dict[str, Any]:
+    """What is believed and how it will be tested, known before anything is made."""
+    from condense.evaluate.version import commit
+
+    cell = {"protocol": experiment.protocol, "target": experiment.target, "use": experiment.use}
+    margin = {"margin_points": experiment.margin} if experiment.expects == "within" else {}
+    return {
+        "hypothesis": experiment.hypothesis,
+        "change": dict(experiment.change),
+        "stated": cell | {"expects": experiment.expects, "of": "changed - unchanged", **margin},
+        "settings": _settings(given),
+        "frozen_teacher": experiment.frozen_teacher,
+        "source": given.source,
+        "images": given.images,
+        "protocol": given.protocol or experiment.protocol,
+        "command": command_line(),
+        "commit": commit(),
+    }
+
+
+def _settings(given: argparse.Namespace) -> dict[str, str]:
+    return SETTINGS | dict(word.split("=", 1) for word in given.overrides)
+
+
 def measure(experiment: Experiment, given: argparse.Namespace, place: Place) -> dict[str, Any]:
-    """Both sides, the baseline, and their differences."""
+    """Both sides, the baseline, their differences, and what these say of the hypothesis."""
+    from condense.distilled import load
+
     protocol = given.protocol or experiment.protocol
-    common = SETTINGS | dict(word.split("=", 1) for word in given.overrides)
+    common = _settings(given) | (_frozen_teacher(given, place) if experiment.frozen_teacher else {})
     seeds = range(DISTILLATION_SEEDS)
     sides = {
         "random": [_random(given, common, seed, place) for seed in seeds],
@@ -117,20 +173,49 @@ def measure(experiment: Experiment, given: argparse.Namespace, place: Place) -> 
     }
     runs = {side: _judged(sets, protocol, given, place) for side, sets in sides.items()}
     lines = _differences(runs)
-    stated = {"protocol": experiment.protocol, "target": experiment.target, "use": experiment.use}
-    tested = [line for line in lines if {"protocol": protocol, "target": line["target"], "use": line["use"]} == stated]
+    stated = (experiment.protocol, experiment.target, experiment.use)
+    tested = [line for line in lines if (protocol, line["target"], line["use"]) == stated]
     return {
-        "hypothesis": experiment.hypothesis,
-        "change": dict(experiment.change),
-        "stated": stated,
         "tested": tested,
+        "verdict": verdict(experiment, tested[0]["changed - unchanged"] if len(tested) == 1 else None),
         "others": [line for line in lines if line not in tested],
-        "settings": common,
-        "source": given.source,
-        "images": given.images,
-        "protocol": protocol,
+        "sets": {side: [load(folder).id for folder in folders] for side, folders in sides.items()},
         "machine": machine_facts(),
     }
+
+
+def verdict(experiment: Experiment, found: Mapping[str, Any] | None) -> str:
+    """ "holds", "refuted" (the contrary is shown), "open", or why nothing was tested."""
+    if found is None:
+        return "not tested: the stated cell was not measured"
+    mean, half = found["mean"], found["half_interval_over_runs"]
+    if experiment.expects == "within":
+        if half is None:
+            return "open"
+        of_sets = found["by_distillation_seed"].values()
+        inside = abs(mean) + half <= experiment.margin and all(abs(gap) <= experiment.margin for gap in of_sets)
+        return "holds" if inside else "refuted" if abs(mean) - half > experiment.margin else "open"
+    if found["p"] is None or found["p"] >= 0.05:
+        return "open"
+    return "holds" if (mean > 0) == (experiment.expects == "better") else "refuted"
+
+
+def _frozen_teacher(given: argparse.Namespace, place: Place) -> dict[str, str]:
+    """The setting that names the trained teacher as a file, which is written when it is not there."""
+    from condense import methods
+    from condense.api import WORK
+    from condense.method import with_overrides
+    from condense.run import Run
+    from condense.self_supervised import teacher_for
+
+    plugin = methods.get("krr_st")
+    config = with_overrides(plugin.name, plugin.config(), _settings(given))
+    with Run(WORK / "transfer-factor-teacher", seed=0, **place.options()) as run:
+        teacher = teacher_for(place.dataset(given.source).train.unlabelled(), config, run)
+    path = Path(given.results) / "teacher.safetensors"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write_tensors(path, {name: value.cpu() for name, value in teacher.network.state_dict().items()})
+    return {"teacher": f"{teacher.name}@{path.resolve()}"}
 
 
 def _random(given: argparse.Namespace, settings: Mapping[str, str], seed: int, place: Place) -> Path:
@@ -150,7 +235,14 @@ def _judged(sets: list[Path], protocol: str, given: argparse.Namespace, place: P
     from condense.evaluate.transfer import records
 
     report = api.transfer(
-        sets, given.targets, protocol, baselines=False, references=False, results=given.results, place=place
+        sets,
+        given.targets,
+        protocol,
+        baselines=False,
+        references=False,
+        results=given.results,
+        command=command_line(),
+        place=place,
     )
     if report.failures:
         raise SystemExit("; ".join(report.failures))
