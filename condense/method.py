@@ -29,10 +29,19 @@ from condense.errors import BadInput, UnknownName
 class AtLeast:
     """Marks the type of a Config field with the smallest value that makes sense."""
 
-    lowest: int
+    lowest: float
+    itself: bool = True  # whether that one does, or only what is larger
+
+    def allows(self, value: float) -> bool:
+        return math.isfinite(value) and (value >= self.lowest if self.itself else value > self.lowest)
+
+    def __str__(self) -> str:
+        return f"{'of at least' if self.itself else 'above'} {self.lowest}"
 
 
 Count = Annotated[int, AtLeast(1)]  # such as the images of a batch
+Group = Annotated[int, AtLeast(2)]  # samples that share batch statistics
+Positive = Annotated[float, AtLeast(0, itself=False)]  # such as a temperature
 
 
 @dataclass(frozen=True)
@@ -135,21 +144,18 @@ def with_overrides(name: str, config: Any, overrides: Mapping[str, Any]) -> Any:
             reason = error.errors()[0]["msg"]
             raise BadInput(f"{name}: {field_name} must be {expected}, got {value!r} ({reason})") from None
         lowest = _lowest(marked[field_name], defaults[field_name])
-        if not _is_number_from(lowest, changes[field_name]):
-            raise BadInput(f"{name}: {field_name} must be a finite number of at least {lowest}, got {value!r}")
+        if isinstance(changes[field_name], int | float) and not lowest.allows(changes[field_name]):
+            raise BadInput(f"{name}: {field_name} must be a finite number {lowest}, got {value!r}")
     return dataclasses.replace(config, **changes)
 
 
-def _lowest(annotation: Any, default: Any) -> float:
+def _lowest(annotation: Any, default: Any) -> AtLeast:
     """Counts, sizes, rates and weights are not negative; a field with a negative default is none of them."""
     options = (annotation, *typing.get_args(annotation))  # the mark may be on one side of `Count | None`
     found = [mark for option in options for mark in getattr(option, "__metadata__", ())]
-    marks = [mark.lowest for mark in found if isinstance(mark, AtLeast)]
-    return marks[0] if marks else -math.inf if isinstance(default, int | float) and default < 0 else 0
-
-
-def _is_number_from(lowest: float, value: Any) -> bool:
-    return not isinstance(value, int | float) or (math.isfinite(value) and value >= lowest)
+    marks = [mark for mark in found if isinstance(mark, AtLeast)]
+    signed = isinstance(default, int | float) and default < 0
+    return marks[0] if marks else AtLeast(-math.inf if signed else 0)
 
 
 def _plain_text(value: Any) -> Any:

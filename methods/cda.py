@@ -22,7 +22,7 @@ from condense.budget import Budget
 from condense.data import Split
 from condense.distilled import DistilledSet
 from condense.distilled.labels.committee import Statistics
-from condense.method import Cost, Count, Method, Preset
+from condense.method import Cost, Count, Group, Method, Positive, Preset
 from condense.recovery import Curriculum, Draws, Starting, Synthesis
 from condense.run import Run
 from condense.soft_labels import LabelKind, LabelRecipe, answering_cost, labelled
@@ -59,11 +59,11 @@ class Config:
     chunk: Count | None = None  # images with their maps in memory at a time; none for all of a batch
     labels: LabelKind = "teacher"  # asked while training (teacher), for regions of every epoch, fixed, or hard
     label_statistics: Statistics = "running"  # of the teacher's batch norms
-    label_epochs: int = 300  # of labels for regions
+    label_epochs: Count = 300  # of labels for regions
     label_batch: Count = 1_024  # images of a step of these labels
     label_mix: Literal["cutmix", "mixup"] | None = "cutmix"  # of these regions
-    label_group: int | None = None  # images that share batch statistics in it; none for all of a step
-    temperature: float = 20.0  # tau
+    label_group: Group | None = None  # images that share batch statistics in it; none for all of a step
+    temperature: Positive = 20.0  # tau
 
 
 PRESETS = {

@@ -25,9 +25,9 @@ from condense.budget import Budget
 from condense.data import Split
 from condense.distilled import DistilledSet
 from condense.distilled.labels.committee import Statistics
-from condense.method import Cost, Count, Method, Preset
+from condense.method import Cost, Count, Group, Method, Positive, Preset
 from condense.recovery import Draws, Starting, Synthesis
-from condense.recovery.voting import Student, pairings, prior_performance, stated, votes
+from condense.recovery.voting import Student, check_size, pairings, prior_performance, stated, votes
 from condense.run import Run
 from condense.soft_labels import LabelKind, LabelRecipe, answering_cost, labelled
 from condense.training import Recipe
@@ -56,16 +56,16 @@ class Config:
     )
     teacher_recipe: str = "cvdd-cifar"  # how they are trained
     teacher_epochs: int = 200  # of their training
-    members: int = 2  # N, teachers that an image is recovered from
+    members: Count = 2  # N, teachers that an image is recovered from
     voting: Literal["prior", "equal"] = "prior"  # w, of members on images: by prior performance or all alike
-    vote_temperature: float = 5.0  # tau, of these votes, in percent points
+    vote_temperature: Positive = 5.0  # tau, of these votes, in percent points
     label_voting: Literal["prior", "equal"] = "prior"  # of the committee on labels
-    label_temperature: float = 10.0  # of these votes, in percent points
+    label_temperature: Positive = 10.0  # of these votes, in percent points
     priors: str | None = None  # alpha in percent, joined by +; none: measured on held-out training images
     prior_ipc: Count = 10  # images per class recovered from a member alone, to measure its prior performance
     prior_steps: int = 4_000  # steps on each of them
     prior_student: str = "resnet18:norm=batch"  # trained on them
-    prior_epochs: int = 300  # of its training
+    prior_epochs: Count = 300  # of its training
     steps: int = 4_000  # T, steps on each image
     lr: float = 0.25  # of Adam on the images, falling as a cosine to 0
     statistics_weight: float = 0.01  # of the batch-norm term
@@ -80,11 +80,11 @@ class Config:
     chunk: Count | None = None  # images with their maps in memory at a time; none for all of a batch
     labels: LabelKind = "regions"  # for regions of every epoch, asked while training (teacher), fixed, or hard
     label_statistics: Statistics = "batch"  # batch: batch-specific soft labels (BSSL)
-    label_epochs: int = 300  # of labels for regions
+    label_epochs: Count = 300  # of labels for regions
     label_batch: Count = 16  # images of a step of these labels
     label_mix: Literal["cutmix", "mixup"] | None = "cutmix"  # of these regions
-    label_group: int | None = 8  # images that share batch statistics in it; none for all of a step
-    temperature: float = 20.0  # T
+    label_group: Group | None = 8  # images that share batch statistics in it; none for all of a step
+    temperature: Positive = 20.0  # T
 
 
 _IMAGENET = "+".join(
@@ -126,14 +126,13 @@ PRESETS = {
 
 def distill(train: Split, budget: Budget, config: Config, run: Run) -> DistilledSet:
     """Trains the committee, weighs its members, recovers images from changing pairs, and has all of them label."""
+    _check(config)
     space = preprocessing.fit("normalise", train, cache_dir=run.cache_dir)
     committee = teachers.committee(config.committee, train, space, _training(train, config), run)
     settings = Synthesis.of(config)
     alike = [50.0] * len(committee)  # any number: equal ones are equal votes
-    priors = alike  # alpha
-    if config.priors is not None:
-        priors = stated(config.priors, len(committee))
-    elif _measures(config):
+    priors = alike if config.priors is None else stated(config.priors, len(committee))  # alpha
+    if _measures(config):
         alone = dataclasses.replace(settings, steps=config.prior_steps)
         priors = [prior_performance(member, train, alone, _student(config), space, run) for member in committee]
 
@@ -148,6 +147,14 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
     weights = votes(priors if config.label_voting == "prior" else alike, config.label_temperature)
     made = labelled(_labels(config, weights), pixels, classes, committee, train, space, run)
     return dataclasses.replace(made, provenance={**made.provenance, **_told(config, priors)})
+
+
+def _check(config: Config) -> None:
+    """Refuses what does not fit the committee before anything is trained."""
+    size = len(teachers.members(config.committee))
+    if config.priors is not None:
+        stated(config.priors, size)
+    check_size(config.members, size)
 
 
 def _measures(config: Config) -> bool:
@@ -184,6 +191,7 @@ def _labels(config: Config, weights: Sequence[float] | None = None) -> LabelReci
 
 def cost(train: Split, budget: Budget, config: Config) -> Cost:
     """The committee's training, recovery from pairs, prior performances that are not stated, and labels."""
+    _check(config)
     count = sum(budget.counts(train.class_counts()))
     members = teachers.members(config.committee)
     settings, training = Synthesis.of(config), _training(train, config)

@@ -29,7 +29,7 @@ from condense.distilled import DistilledSet
 from condense.distilled.compensated import KIND, packed
 from condense.errors import Unsuitable
 from condense.matching import random_indices
-from condense.method import Cost, Count, Method, Preset
+from condense.method import Cost, Count, Method, Positive, Preset
 from condense.recovery import Descent, Draws, Objective, Synthesis, Views
 from condense.run import Job, Run
 from condense.soft_labels import LabelRecipe, answering_cost, label, provenance
@@ -62,7 +62,7 @@ class Config:
     draws: Draws = "batch"  # one view a step for the group, or one for each image (sample)
     chunk: Count | None = None  # images with their maps in memory at a time; none for all of a group
     labels: Literal["fixed", "teacher", "hard"] = "fixed"  # one an image, or asked while training (teacher: dynamic)
-    temperature: float = 30.0  # tau, of labels that are kept as probabilities
+    temperature: Positive = 30.0  # tau, of labels that are kept as probabilities
 
 
 _IMAGENET = Config(

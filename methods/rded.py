@@ -27,7 +27,7 @@ from condense.budget import Budget
 from condense.data import Split
 from condense.distilled import DistilledSet
 from condense.errors import BadInput
-from condense.method import Cost, Count, Method, Preset
+from condense.method import Cost, Count, Method, Positive, Preset
 from condense.networks.layers import Shape
 from condense.preprocessing import Preprocessing
 from condense.run import Run
@@ -57,7 +57,7 @@ class Config:
     min_scale: float = 0.08  # smallest area of a patch, as a part of its image
     rank: bool = True  # take the patches that the observer recognises best; otherwise the first ones
     labels: Literal["teacher", "fixed", "hard"] = "teacher"  # asked while training (teacher), or one for each image
-    temperature: float = 20.0  # T, softens the observer's answers
+    temperature: Positive = 20.0  # T, softens the observer's answers
 
 
 PRESETS = {

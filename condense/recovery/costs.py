@@ -7,6 +7,7 @@ import math
 from condense import networks
 from condense.data import Split
 from condense.method import Cost
+from condense.recovery.observed import check_norms
 from condense.recovery.synthesis import Synthesis
 from condense.teachers import committee_cost, members
 from condense.training import Recipe
@@ -31,9 +32,16 @@ def cost(
         images: that are recovered.
         labels: the work of asking.
         share: of the steps that each teacher takes part in; a forward pass and an input gradient then.
+
+    Raises:
+        BadInput: for settings that cannot be, or a teacher without batch norm.
     """
+    settings.views(train.flips)
     training_cost = committee_cost(teachers, train, training)
-    works = [networks.work(name.partition("@")[0], train.shape, train.n_classes) for name in members(teachers)]
+    names = [name.partition("@")[0] for name in members(teachers)]
+    works = [networks.work(name, train.shape, train.n_classes) for name in names]
+    for name, work in zip(names, works, strict=True):
+        check_norms(work.batch_norms, name)
     forward = float(sum(each.operations for each in works))
     maps = max(each.activation_bytes for each in works)
     together = min(settings.batch, train.n_classes, settings.chunk or train.n_classes)

@@ -59,11 +59,7 @@ class Observed(nn.Module):
         self._spaces = spaces
         self._seen: list[Moments] = []
         norms = [(path, layer) for path, layer in self.network.named_modules() if isinstance(layer, nn.BatchNorm2d)]
-        if not norms:
-            raise BadInput(
-                f"{type(network).__name__} has no batch norm, so there are no statistics to recover images from; "
-                "use a network with norm=batch"
-            )
+        check_norms(len(norms), type(network).__name__)
         for path, layer in norms:
             self.network.set_submodule(path, _ObservedNorm(layer, self._seen))
 
@@ -77,6 +73,15 @@ class Observed(nn.Module):
         moments = list(self._seen)
         self._seen.clear()  # the moments hold on to the graph
         return Answer(logits, moments)
+
+
+def check_norms(layers: int, network: str) -> None:
+    """Refuses a network without a layer of two-dimensional batch norm, with BadInput."""
+    if not layers:
+        raise BadInput(
+            f"{network} has no batch norm, so there are no statistics to recover images from; use a network with "
+            "norm=batch"
+        )
 
 
 def observe(teachers: Sequence[Teacher], space: Preprocessing, run: Run) -> list[Observed]:

@@ -33,8 +33,7 @@ def pairings(priors: Sequence[float], size: int, numbers: int, generator: torch.
     Raises:
         BadInput: for more members than the committee has, or none.
     """
-    if not 1 <= size <= len(priors):
-        raise BadInput(f"each image is recovered from 1 to {len(priors)} members of this committee, got {size}")
+    check_size(size, len(priors))
     if numbers == 1:
         best = sorted(range(len(priors)), key=lambda member: (-priors[member], member))[:size]
         return [tuple(sorted(best))]
@@ -43,6 +42,12 @@ def pairings(priors: Sequence[float], size: int, numbers: int, generator: torch.
         return choices
     picks = torch.randint(len(choices), (numbers,), generator=generator)
     return [choices[pick] for pick in picks.tolist()]
+
+
+def check_size(size: int, members: int) -> None:
+    """Refuses to recover an image from none of the members, or from more than there are, with BadInput."""
+    if not 1 <= size <= members:
+        raise BadInput(f"each image is recovered from 1 to {members} members of this committee, got {size}")
 
 
 def votes(priors: Sequence[float], temperature: float) -> list[float]:

@@ -12,13 +12,13 @@ The paper gives the partition; its thresholds were not read, so the defaults her
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from condense.errors import BadInput
+from condense.errors import BadInput, UnknownName
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,21 @@ class Calibration:
         return torch.where(certainty >= self.high, answers, harder) * (certainty >= self.low)
 
     def spec(self) -> Mapping[str, Any]:
-        """Plain JSON values; `Calibration(**spec)` is equal to this one."""
+        """Plain JSON values, which `from_spec` reads."""
         return asdict(self)
+
+    @classmethod
+    def from_spec(cls, spec: Mapping[str, Any]) -> Calibration:
+        """Reads what `spec` writes.
+
+        Raises:
+            UnknownName: for a field that does not exist.
+            BadInput: for values that do not fit each other.
+        """
+        known = [entry.name for entry in fields(cls)]
+        if unknown := [name for name in spec if name not in known]:
+            raise UnknownName("field of a calibration", unknown[0], known)
+        return cls(**spec)
 
 
 def softened(classes: Tensor, n_classes: int, softening: float, like: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ answer for the images of a set. Of the labels that a set has, it uses the class 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -60,7 +61,7 @@ class LabelRecipe:
 
     Raises:
         UnknownName: for another kind.
-        BadInput: for soft labels without teachers, or a field that would be ignored.
+        BadInput: for soft labels without teachers, a field that would be ignored, or a number that cannot be.
     """
 
     kind: Kind
@@ -96,6 +97,7 @@ class LabelRecipe:
             raise BadInput(f'labels of the kind "{self.kind}" have no {", ".join(ignored)}; leave that out')
         if (self.codec == "full" and self.k != type(self).k) or (self.mix is None and self.mix_alpha != 1.0):
             raise BadInput("k belongs to a codec other than full, and mix_alpha to a mix; leave it out, or name one")
+        self._check_numbers()
         if self.calibration is not None and self.codec != "full":
             raise BadInput(f"a calibration leaves regions without a label, which codec={self.codec} cannot keep")
         if self.ground_truth > 0 and self.temperature != 1.0:
@@ -108,6 +110,17 @@ class LabelRecipe:
                 "a fixed label that follows from batch statistics would depend on the images that happen to be asked "
                 "about beside its own; use statistics=running, or labels for regions, whose groups are drawn"
             )
+
+    def _check_numbers(self) -> None:
+        """Refuses before any teacher is trained what its parts would refuse after it."""
+        if not 0 < self.temperature < math.inf or self.epochs < 1 or not 0 <= self.ground_truth <= 1:
+            raise BadInput(
+                "labels need a temperature above 0, at least one epoch, and a weight of the class in [0, 1]; got "
+                f"temperature={self.temperature}, epochs={self.epochs}, ground_truth={self.ground_truth}"
+            )
+        Codec(self.codec, self.k)
+        Calibration.from_spec(self.calibration or {})
+        self._rule(count=1, shape=(1, 1, 1), seed=0, flip=False)
 
     def _stated(self) -> set[str]:
         """The fields that differ from their defaults."""
@@ -170,17 +183,17 @@ class LabelRecipe:
 
     def regions(self, count: int, train: Split, seed: int) -> Regions:
         """The rule of the regions for so many images."""
+        return self._rule(count=count, shape=train.shape, seed=seed, flip=train.flips)
+
+    def _rule(self, **of_the_set: Any) -> Regions:
         return Regions(
-            count=count,
-            shape=train.shape,
             batch=self.batch,
-            seed=seed,
             scale=(self.min_scale, 1.0),
-            flip=train.flips,
             mix=None if self.mix is None else {"kind": self.mix, "alpha": self.mix_alpha},
             crops=self.crops,
             same_image=self.same_image,
             norm_group=self.norm_group,
+            **of_the_set,
         )
 
 
@@ -217,7 +230,7 @@ def label(
     if recipe.kind == "fixed":
         asked = answering.to(run.device)
         return fixed(images, asked, codec=codec, classes=classes, ground_truth=recipe.ground_truth)
-    calibration = None if recipe.calibration is None else Calibration(**recipe.calibration)
+    calibration = None if recipe.calibration is None else Calibration.from_spec(recipe.calibration)
     return per_epoch(
         images,
         recipe.regions(len(images), train, run.rng("regions").initial_seed()),

@@ -13,6 +13,8 @@ from condense import methods
 from condense.budget import Budget
 from condense.data import Split
 from condense.distilled import DistilledSet
+from condense.errors import BadInput
+from condense.method import with_overrides
 from condense.run import Run
 
 NETWORK = "convnet-d1:width=4,norm=batch"
@@ -125,3 +127,42 @@ def test_published_settings_are_those_of_the_scripts() -> None:
     assert fields(cda, "table-1-imagenet", *recover, "curriculum") == [0.25, 0.01, 4000, 0.08, 0, 32, "cosine"]
     assert fields(cvdd, "table-1-cifar", *recover, "vote_temperature") == [0.25, 0.01, 4000, 0.08, 0, 4, 5.0]
     assert fields(cvdd, "table-1-imagenet", "label_batch", "label_group", "label_statistics") == [16, 8, "batch"]
+
+
+@pytest.mark.parametrize(
+    ("method", "changes", "message"),
+    [
+        ("cvdd", {"members": 3, "committee": NETWORK}, "from 1 to 1 members of this committee, got 3"),
+        ("cvdd", {"priors": "60+many", "committee": NETWORK, "members": 1}, "priors are 1 percentages"),
+        ("cvdd", {"committee": f"{NETWORK}+convnet-d1:width=4"}, "convnet-d1:width=4 has no batch norm"),
+        ("sre2l", {"teacher": "convnet-d1:width=4"}, "convnet-d1:width=4 has no batch norm"),
+        ("cda", {"teacher": NETWORK, "smallest_crop": 0.0}, r"an area in \(0, 1\]"),
+        ("sre2l", {"teacher": NETWORK, "labels": "regions", "label_group": 1}, "at least two samples"),
+        ("sre2l", {"teacher": NETWORK, "labels": "regions", "label_epochs": 0}, "at least one epoch"),
+        ("infer", {"teachers": "convnet-d1:width=4"}, "convnet-d1:width=4 has no batch norm"),
+    ],
+)
+def test_what_cannot_be_is_refused_when_the_work_is_announced(
+    method: str, changes: dict[str, Any], message: str, train: Split
+) -> None:
+    plugin = methods.get(method)
+    with pytest.raises(BadInput, match=message):
+        plugin.cost(train, Budget(ipc=10), dataclasses.replace(plugin.config(), **changes))
+
+
+@pytest.mark.parametrize(
+    ("method", "field", "value"),
+    [
+        ("sre2l", "temperature", "0"),
+        ("cda", "label_epochs", "0"),
+        ("cda", "label_group", "1"),
+        ("cvdd", "vote_temperature", "0"),
+        ("cvdd", "label_temperature", "0"),
+        ("cvdd", "members", "0"),
+        ("infer", "temperature", "0"),
+        ("rded", "temperature", "0"),
+    ],
+)
+def test_numbers_that_cannot_be_are_refused_when_they_are_read(method: str, field: str, value: str) -> None:
+    with pytest.raises(BadInput, match=f"{method}: {field} must be a finite number"):
+        with_overrides(method, methods.get(method).config(), {field: value})

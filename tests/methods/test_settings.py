@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from condense.errors import BadInput
-from condense.method import Count, with_overrides
+from condense.method import Count, Group, Positive, with_overrides
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,8 @@ class Config:
     shift: float = -0.5
     network: str = "convnet"
     augment: bool = True
+    group: Group | None = None
+    temperature: Positive = 20.0
 
 
 @pytest.mark.parametrize(
@@ -33,12 +35,19 @@ class Config:
         ("rate", "nan", "0"),
         ("rate", float("inf"), "0"),
         ("shift", "nan", "-inf"),
+        ("group", "1", "2"),
     ],
 )
 def test_impossible_numbers_are_refused(field: str, value: Any, lowest: str) -> None:
     with pytest.raises(BadInput) as caught:
         with_overrides("mine", Config(), {field: value})
     assert str(caught.value) == f"mine: {field} must be a finite number of at least {lowest}, got {value!r}"
+
+
+def test_a_temperature_is_above_0() -> None:
+    with pytest.raises(BadInput, match=r"mine: temperature must be a finite number above 0, got '0'"):
+        with_overrides("mine", Config(), {"temperature": "0"})
+    assert with_overrides("mine", Config(), {"temperature": "0.01"}).temperature == 0.01
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,10 @@ def test_a_recipe_that_is_none_is_refused() -> None:
             {"kind": "regions", "teachers": "a", "linear": True, "calibration": {"low": 0.1}, "codec": "smoothed"},
             "which codec=smoothed cannot keep",
         ),
+        ({"kind": "teacher", "teachers": "a", "temperature": 0.0}, "need a temperature above 0"),
+        ({"kind": "regions", "teachers": "a", "epochs": 0}, "at least one epoch"),
+        ({"kind": "regions", "teachers": "a", "norm_group": 1}, "at least two samples, got norm_group=1"),
+        ({"kind": "regions", "teachers": "a", "calibration": {"low": 0.9}}, "0 <= low <= high"),
         ({"kind": "fixed", "teachers": "a", "statistics": "batch"}, "would depend on the images that happen to be"),
     ],
 )
