@@ -31,14 +31,17 @@ class Entry(NamedTuple):
 _building: list[str] = []  # keys that this process is building, outermost first
 
 
-def cached(key: Mapping[str, Any], build: Build, cache_dir: Path | None, open_run: OpenRun) -> Entry:
+def cached(key: Mapping[str, Any], build: Build, cache_dir: Path | None, open_run: OpenRun, version: int = 1) -> Entry:
     """The entry for `key`, built when it is absent or damaged.
 
-    The value is read back from the disk also right after it was built, so that both are the same bits.
+    The value is read back from the disk also right after it was built, so that both are the same bits. Another version
+    is another entry, with the draws of the same seed; the first one goes without a name.
 
     Raises:
         BadInput: when a value needs itself, or the builder returns something that cannot be kept.
     """
+    seed = derived_seed("cached", cache.place(key, cache_dir).name)
+    key = key if version == 1 else {**key, "version": version}
     folder = cache.place(key, cache_dir)
     if (found := _sound(folder, announce=False)) is not None:
         return found
@@ -52,7 +55,7 @@ def cached(key: Mapping[str, Any], build: Build, cache_dir: Path | None, open_ru
         _building.append(folder.name)
         try:
             work = folder.with_name(folder.name + cache.WORK)
-            with open_run(work, derived_seed("cached", folder.name), dict(key)) as run:
+            with open_run(work, seed, dict(key)) as run:
                 values = dict(build(run))
                 seconds = {**run.shared_seconds, folder.name: run.own_seconds}
             _check(key, values)

@@ -154,14 +154,18 @@ class Run:
         folder = self.directory / "stores" / name
         return Store(folder, name, shards, schema, self.seed, self._settings, self._exclusively)
 
-    def cached(self, key: Mapping[str, Any], build: Callable[[Run], Mapping[str, Any]]) -> dict[str, Any]:
+    def cached(
+        self, key: Mapping[str, Any], build: Callable[[Run], Mapping[str, Any]], version: int = 1
+    ) -> dict[str, Any]:
         """A value shared between runs: tensors (on the CPU), numbers and texts, found by its key or built.
 
         `build` is given a run of its own, which resumes, and whose seed derives from the key alone: the value is the
         same whichever run asked for it first. The key must therefore name all that the value depends on.
+
+        version: of the code that builds it; whoever repairs that code raises it, so that nothing stale is found.
         """
         begin = monotonic()
-        found = cached.cached(key, build, self.cache_dir, self._inner)
+        found = cached.cached(key, build, self.cache_dir, self._inner, version)
         self.share(found.seconds, waited=monotonic() - begin)
         return found.values
 

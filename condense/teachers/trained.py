@@ -12,6 +12,7 @@ from condense.teachers.teacher import Teacher
 from condense.training import Recipe, SplitSource, accuracy
 from condense.training import train as fit
 
+_VERSION = 1  # of a teacher: raised when a change of the training gives another one from the same key
 _STATE = "state."  # keeps the names of parameters apart from the plain values beside them
 
 
@@ -44,7 +45,7 @@ def train_teacher(train: Split, space: Preprocessing, network: str, recipe: Reci
         operations = training_cost(train, network, recipe).operations
         return {**state, "accuracy": right, "operations": operations, "seconds": sub.elapsed}
 
-    found = run.cached(key, build)
+    found = run.cached(key, build, _VERSION)
     return Teacher(
         name=network,
         network=network,

@@ -44,6 +44,18 @@ def test_a_value_is_built_once_and_shared_between_runs_of_any_seed(open_run: Ope
     assert first == second == {"count": 4, "note": "done", "ratio": 0.1}
 
 
+def test_another_version_is_built_anew_from_the_same_draws(open_run: OpenRun) -> None:
+    first, second = Builder(), Builder()
+    run = open_run()
+    old = run.cached(KEY, first)
+    assert torch.equal(old["x"], run.cached(KEY, second, version=2)["x"])
+    assert second.steps == [0, 1, 2, 3]
+    run.cached(KEY, Builder(), version=2)
+    assert run.cached(KEY, lambda sub: {"x": torch.ones(2)}, version=3)["x"].tolist() == [1.0, 1.0]
+    assert torch.equal(run.cached(KEY, lambda sub: {"x": torch.ones(2)}, version=1)["x"], old["x"])
+    assert cache.verify(run.cache_dir) == []
+
+
 def test_the_seed_of_a_value_is_its_key(open_run: OpenRun, tmp_path: Path) -> None:
     values = [
         open_run(name, seed=seed, cache_dir=tmp_path / name).cached({**KEY, "epochs": epochs}, Builder())["x"]
