@@ -89,6 +89,7 @@ class SetRef(_Part):
     title: str
     kind: Literal["synthetic", "selection", "full"]
     preset: str | None
+    changed: tuple[str, ...] | None = None  # fields of the configuration that are not the preset's; None: not recorded
     config: dict[str, Any]
     seed: int
     seeded: bool = True  # False: every seed gives this set
@@ -99,6 +100,12 @@ class SetRef(_Part):
     bytes: BytesRef
     engine: dict[str, Any] = {}
     stops: dict[str, Any] = {}
+
+    @property
+    def setting(self) -> str:
+        """The preset's name, and how many of its fields were changed: "default, 3 changed"."""
+        name = self.preset or "default"
+        return f"{name}, {len(self.changed)} changed" if self.changed else name
 
 
 class Code(_Part):
@@ -153,6 +160,8 @@ class Celled(_Part):
     def to_bytes(self) -> bytes:
         """The one text of this record: sorted keys, what a cell lacks left out, a newline at the end."""
         plain = self.model_dump(mode="json", by_alias=True)
+        if plain["set"] is not None and plain["set"]["changed"] is None:
+            del plain["set"]["changed"]  # of a record that is older than this field
         plain["cells"] = {
             name: {key: value for key, value in cell.items() if value not in (None, [], {})}
             for name, cell in plain["cells"].items()

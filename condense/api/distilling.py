@@ -83,6 +83,7 @@ def distill(
         "engine": request["engine"],
         "volatile": {
             **result.provenance.get("volatile", {}),
+            "changed": _changed(plugin, preset, overrides or {}),  # follows from the configuration: no identity
             "request": digest(request),  # finds this set again; equal content from changed code is the same set
             "peak_bytes": peak.bytes,
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -112,6 +113,13 @@ def _facts(plugin: Plugin, source: Dataset) -> dict[str, Any]:
         "dataset": {"name": source.name, "fingerprint": source.fingerprint},
         "trained_on": "train",
     }
+
+
+def _changed(plugin: Plugin, preset: str | None, overrides: Mapping[str, Any]) -> list[str]:
+    """Names of the fields that were set to another value than the preset's."""
+    base = plugin.config(preset)
+    asked = with_overrides(plugin.name, base, overrides)
+    return sorted(name for name in overrides if getattr(asked, name) != getattr(base, name))
 
 
 @contextlib.contextmanager

@@ -87,6 +87,7 @@ def set_reference(judged: DistilledSet) -> records.SetRef:
         title=made.get("title", made["method"]),
         kind=made.get("kind", "synthetic"),
         preset=made.get("preset"),
+        changed=made.get("volatile", {}).get("changed"),
         config=made.get("config", {}),
         seed=made.get("seed", 0),
         seeded=made.get("seeded", True),

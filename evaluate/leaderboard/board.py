@@ -47,7 +47,7 @@ class Row:
 
     method: str
     title: str
-    setting: str  # the preset's name, with a piece of hash where two rows share it
+    setting: str  # the preset's name and how much of it was changed, with a piece of hash where two rows share it
     name: str  # the title, with the setting where the method has several rows
     kind: Literal["synthetic", "selection", "full"]
     records: tuple[Record, ...]  # ordered by seed
@@ -208,7 +208,7 @@ def _rows(records: Sequence[Record]) -> list[Row]:
     for (method, _), group in sorted(settings.items()):
         group.sort(key=lambda record: (record.set.seed, record.set.id))
         first = group[0].set
-        row = Row(method, first.title, first.preset or "default", first.title, first.kind, tuple(group), {})
+        row = Row(method, first.title, first.setting, first.title, first.kind, tuple(group), {})
         scores = {name: _score(group, name, row.seeded) for record in group for name in record.cells}
         rows.append(replace(row, scores=scores))
     return _named_apart(rows)

@@ -136,6 +136,8 @@ def _result(cell: Cell) -> tuple[str, str, str]:
 def _creation(record: Record) -> list[tuple[str, str]]:
     made = record.set
     rows: list[tuple[str, object]] = [("method", made.method), ("preset", made.preset), ("seed", made.seed)]
+    if made.changed:
+        rows.append(("changed from the preset", list(made.changed)))
     rows += [(f"config.{name}", value) for name, value in sorted(made.config.items())]
     rows += [(f"engine.{name}", value) for name, value in sorted(made.engine.items())]
     rows += [(f"end of {phase}", value) for phase, value in sorted(made.stops.items())]

@@ -144,7 +144,7 @@ def _of_sets(records: Sequence[TransferRecord], target: str) -> list[Row]:
         scores = {column: _score(cells) for column, cells in found.items()}
         row = Row(method, first.title, False, first.config, seeds, scores, first.labels != "representation")
         rows.append(row)
-        presets[id(row)] = (first.preset or "default", mark[:6])
+        presets[id(row)] = (first.setting, mark[:6])
     return sorted(_named_apart(rows, presets), key=_row_order)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import types
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,9 +11,11 @@ import pytest
 import torch
 from contract_cases import dataset, working_in
 
-from condense import api, distilled
+from condense import api, distilled, method, methods
+from condense.api import distilling
 from condense.budget import Budget
 from condense.errors import BadInput
+from condense.method import Preset
 
 PLUGINS = Path(__file__).parent.parent / "contract" / "plugins"
 
@@ -34,3 +38,24 @@ def test_a_small_class_does_not_stop_a_method_that_sees_no_classes(long_tailed: 
 def test_it_cannot_have_more_images_than_there_are(long_tailed: api.Place) -> None:
     with pytest.raises(BadInput, match="asks for 39 images, the training split has 36"):
         api.distill(str(PLUGINS / "unlabelled_input.py"), "tiny", budget=Budget(ipc=13), place=long_tailed)
+
+
+@pytest.mark.parametrize(
+    ("preset", "overrides", "changed"),
+    [(None, {}, []), ("cpu", {"epochs": "20", "lr": "0.5"}, ["lr"]), ("cpu", {"epochs": 3}, ["epochs"])],
+)
+def test_what_was_changed_from_the_preset_is_recorded(preset, overrides, changed) -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Config:
+        epochs: int = 20
+        lr: float = 0.1
+
+    module = types.SimpleNamespace(
+        __file__="plugin.py",
+        ABOUT=methods.get("random").about,
+        Config=Config,
+        PRESETS={"cpu": Preset(Config(), "test")},
+        distill=lambda train, budget, config, run: None,
+        cost=None,
+    )
+    assert distilling._changed(method.plugin("plugin", module), preset, overrides) == changed

@@ -52,6 +52,19 @@ def failed_for_good(seed):
     return Cell(status="failed", failures={str(seed): "loss is nan"}, reason=f"seed {seed}: loss is nan")
 
 
+def test_a_setting_says_how_much_of_its_preset_was_changed(tmp_path):
+    assert a_set(changed=["steps", "clip"]).setting == "cpu, 2 changed"
+    assert a_set(changed=[]).setting == a_set().setting == "cpu"
+    assert a_set(preset=None, changed=["steps"]).setting == "default, 1 changed"
+
+
+def test_a_record_that_is_older_than_the_changed_fields_keeps_its_bytes(tmp_path):
+    path, _ = records.merge(tmp_path, a_record({"mlp": ok([0], [0.5])}))
+    assert "changed" not in json.loads(path.read_bytes())["set"]
+    path, _ = records.merge(tmp_path / "new", a_record({"mlp": ok([0], [0.5])}, changed=["steps"]))
+    assert records.read(path).set.changed == ("steps",)
+
+
 def test_a_rerun_leaves_every_byte(tmp_path):
     path, _ = records.merge(tmp_path, a_record({"mlp": ok([0, 1], [0.5, 0.25])}))
     before, stamp = path.read_bytes(), path.stat().st_mtime_ns
