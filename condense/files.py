@@ -8,6 +8,7 @@ The primitive operations are module-level functions (`PRIMITIVES`), so that test
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -32,6 +33,7 @@ PathLike = str | os.PathLike[str]
 _HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:6]
 _TEMPORARY = re.compile(r"\.tmp-(?P<host>[0-9a-f]{6})-(?P<process>\d+)-[0-9a-f]{8}-")
 _ABANDONED_SECONDS = 7 * 86400  # another host's temporary: whether its process lives cannot be seen from here
+_NO_LINKS = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 _BLOCK = 1 << 20
 _live: set[Path] = set()  # temporaries that this process is writing now
 _swept: set[Path] = set()  # folders that this process has looked through
@@ -88,9 +90,13 @@ def copy(source: Path, target: Path) -> None:
     shutil.copyfile(source, target)
 
 
+def link(source: Path, target: Path) -> None:
+    os.link(source, target)
+
+
 PRIMITIVES = (
     "open_new", "open_append", "write", "fsync", "replace", "truncate", "rename", "mkdir", "unlink", "remove_tree",
-    "copy",
+    "copy", "link",
 )  # fmt: skip
 
 
@@ -164,6 +170,20 @@ def copy_file(source: PathLike, target: PathLike) -> None:
     """Copies a file's content; the target appears whole or not at all."""
     with _temporary_for(Path(target)) as temporary:
         copy(Path(source), temporary)
+
+
+def link_file(source: PathLike, target: PathLike) -> None:
+    """Gives a file that is never written in place another name, or copies it where the disk has no such names.
+
+    The target appears whole or not at all.
+    """
+    with _temporary_for(Path(target)) as temporary:
+        try:
+            link(Path(source), temporary)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            copy(Path(source), temporary)
 
 
 @contextmanager

@@ -49,8 +49,7 @@ def save(
     target = Path(directory)
     with files.staged_directory(target, replace_existing=replace_existing) as folder:
         files.write_tensors(folder / DATA, distilled.tensors())
-        for name, tensors in distilled.labels.files():
-            files.write_tensors(folder / LABELS / name, tensors)
+        _write_labels(distilled.labels, folder / LABELS)
         if self_contained and (matrices := distilled.preprocessing.tensors()):
             files.write_tensors(folder / MATRICES, matrices)
         if distilled.images is not None:
@@ -60,6 +59,16 @@ def save(
         described = _describe(distilled, hashes).sealed()
         files.write_json(folder / schema.NAME, described.model_dump(mode="json", by_alias=True))
     return target
+
+
+def _write_labels(labels: label_kinds.Labels, folder: Path) -> None:
+    """Gigabytes of a store take no second place on the disk; reading each file checks it."""
+    there = labels.paths() if isinstance(labels, label_kinds.Streamed) else {}
+    for name, tensors in labels.files():
+        if name in there:
+            files.link_file(there[name], folder / name)
+        else:
+            files.write_tensors(folder / name, tensors)
 
 
 def load(

@@ -67,6 +67,10 @@ class Store:
         """The folder of the shards, `00000.safetensors` and so on."""
         return self._units.folder
 
+    def path(self, index: int) -> Path:
+        """The file of one shard, whether it is there or not."""
+        return self._units.path(index)
+
     def missing(self) -> Iterator[Shard]:
         """The shards that are absent or damaged; each must be written in the body of the loop."""
         return self._exclusively(self.name, self._pending())

@@ -106,7 +106,7 @@ class _Epoch:
         """Answers for some steps, in one pass of the committee where batch statistics allow it."""
         mixes = [self._regions.mixed(self._epoch, step) for step in steps]
         regions = [self._step(step, None if self._linear else mix) for step, mix in zip(steps, mixes, strict=True)]
-        logits = self._committee.logits_for(torch.cat(regions), self._groups(steps, regions))
+        logits = self._logits(torch.cat(regions), self._groups(steps, regions))
         if not self._linear:
             return logits
         temperature = self._committee.temperature
@@ -120,6 +120,12 @@ class _Epoch:
         parts = targets.split([len(part) for part in regions])
         mixed = [part if mix is None else mix_targets(part, mix) for part, mix in zip(parts, mixes, strict=True)]
         return torch.cat(mixed)
+
+    def _logits(self, images: Tensor, groups: Tensor | None) -> Tensor:
+        """Answers with running statistics are each image's own: a large step is asked about a part at a time."""
+        if self._committee.statistics == "batch" or len(images) <= _CHUNK + 1:  # a step may have one image more
+            return self._committee.logits_for(images, groups)
+        return torch.cat([self._committee.logits_for(part) for part in images.split(_CHUNK)])
 
     def _step(self, step: int, mix: Mix | None) -> Tensor:
         images = step_images(self._images, self._regions, self._drawn, step, self._device)

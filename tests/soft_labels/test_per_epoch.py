@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import sys
 import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -203,6 +205,60 @@ def test_a_saved_set_answers_as_before(
         assert torch.equal(before.mix.partner, after.mix.partner)  # type: ignore[union-attr]
     assert torch.equal(loaded.hard(), LABELS)
     assert loaded.nbytes() == labels.nbytes()
+
+
+def test_a_saved_set_takes_no_second_place_on_the_disk(
+    view: PlainView,
+    wise: Wise,
+    rule: Rule,
+    open_run: Open,
+    train: object,
+    space: Preprocessing,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from condense import distilled
+
+    labels = per_epoch(view, rule(), wise(), 2, open_run("store"), classes=LABELS)
+    made = DistilledSet.synthetic(view.images, labels, train, space)  # type: ignore[arg-type]
+    shards = [tmp_path / "store" / "stores" / "labels" / f"{index:05d}.safetensors" for index in range(2)]
+    names = [f"labels/epoch-{index:04d}.safetensors" for index in range(2)]
+    linked = distilled.save(made, tmp_path / "linked")
+    assert all((linked / name).samefile(shard) for name, shard in zip(names, shards, strict=True))
+    again = distilled.save(distilled.load(linked), tmp_path / "again")
+    assert all((again / name).samefile(shard) for name, shard in zip(names, shards, strict=True))
+
+    def elsewhere(source: Path, target: Path) -> None:
+        raise OSError(errno.EXDEV, "invalid cross-device link")
+
+    monkeypatch.setattr(files, "link", elsewhere)
+    copied = distilled.save(made, tmp_path / "copied")
+    assert not any((copied / name).samefile(shard) for name, shard in zip(names, shards, strict=True))
+    for shard in shards:  # as the folder of a finished run
+        shard.unlink()
+    for folder in (linked, again, copied):
+        assert distilled.verify(folder) == []
+
+
+def test_large_steps_are_asked_about_in_parts(
+    view: PlainView, wise: Wise, rule: Rule, open_run: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = per_epoch(view, rule(batch=9), wise(), 1, open_run("whole")).view(0, 0, PICK).target
+    sizes: list[int] = []
+    answer = Committee.logits_for
+
+    def counted(self: Committee, images: torch.Tensor, groups: torch.Tensor | None = None) -> torch.Tensor:
+        sizes.append(len(images))
+        return answer(self, images, groups)
+
+    monkeypatch.setattr(Committee, "logits_for", counted)
+    monkeypatch.setattr(sys.modules[per_epoch.__module__], "_CHUNK", 4)
+    parts = per_epoch(view, rule(batch=9), wise(), 1, open_run("parts")).view(0, 0, PICK).target
+    assert sizes == [4, 4, 1]
+    torch.testing.assert_close(parts, whole, rtol=2e-3, atol=1e-3)  # in half precision
+    sizes.clear()
+    per_epoch(view, rule(batch=9), wise(statistics="batch"), 1, open_run("batch"))
+    assert sizes == [9]  # these share their statistics
 
 
 def test_what_does_not_fit_is_refused(view: PlainView, wise: Wise, rule: Rule, open_run: Open) -> None:

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from condense.distilled.labels.base import Answering, Dictating, LabelBatch, Labels, Softened, register, restore
+from condense.distilled.labels.base import (
+    Answering,
+    Dictating,
+    LabelBatch,
+    Labels,
+    Softened,
+    Streamed,
+    register,
+    restore,
+)
 from condense.distilled.labels.committee import Committee, CommitteeLabels, Member, use_batch_statistics
 from condense.distilled.labels.quantised import FULL, Codec, QuantisedLabels
 from condense.distilled.labels.regions import RegionLabels, Regions
@@ -29,6 +38,7 @@ __all__ = [
     "SoftForm",
     "SoftLabels",
     "Softened",
+    "Streamed",
     "TeacherLabels",
     "register",
     "restore",

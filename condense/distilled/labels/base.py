@@ -119,6 +119,14 @@ class Answering(Protocol):
 
 
 @runtime_checkable
+class Streamed(Protocol):
+    """Labels that may lie on a disk already."""
+
+    def paths(self) -> Mapping[str, Path]:
+        """Files that hold what `files` gives, by the same names; none where they are in memory."""
+
+
+@runtime_checkable
 class Softened(Protocol):
     """Labels that are stored as distributions over classes, or as the logits of such."""
 

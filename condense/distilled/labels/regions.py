@@ -22,7 +22,7 @@ from condense.distilled.labels.base import LabelBatch, register
 from condense.distilled.labels.classes import OptionalClasses, restored_classes
 from condense.distilled.labels.counter import uniform
 from condense.distilled.labels.quantised import FULL, Codec
-from condense.distilled.labels.replayed import Epoch, FolderShards, LastEpoch, MemoryShards, Shards, file_name
+from condense.distilled.labels.replayed import Epoch, FolderShards, LastEpoch, MemoryShards, Shards, file_name, paths
 from condense.distilled.labels.stored import SoftForm, check_form, soft_rows
 from condense.errors import BadInput, DamagedFile
 
@@ -241,6 +241,9 @@ class RegionLabels(OptionalClasses):
     def files(self) -> Iterator[tuple[str, Epoch]]:
         for index in range(len(self.shards)):
             yield file_name(index), self._stored(index)
+
+    def paths(self) -> Mapping[str, Path]:
+        return paths(self.shards)
 
     def spec(self) -> dict[str, Any]:
         return {

@@ -157,6 +157,9 @@ class ReplayedLabels(OptionalClasses):
         for index in range(len(self.shards)):
             yield file_name(index), self._checked(index)
 
+    def paths(self) -> Mapping[str, Path]:
+        return paths(self.shards)
+
     def spec(self) -> dict[str, Any]:
         return {
             "kind": self.kind,
@@ -225,6 +228,12 @@ def _mix(stored: Epoch, part: Epoch, step: int) -> Any:
 
 def _steps(samples: int, batch: int) -> int:
     return -(-samples // batch)
+
+
+def paths(shards: Shards) -> Mapping[str, Path]:
+    """Where epochs lie, by the names that they have in a saved set; nothing for those in memory."""
+    path = getattr(shards, "path", None)
+    return {} if path is None else {file_name(index): path(index) for index in range(len(shards))}
 
 
 def file_name(index: int) -> str:
