@@ -6,6 +6,8 @@ https://arxiv.org/abs/2501.07575, Sec. 3.
 Departures from the paper:
     - the prior performance of a member is measured anew, on a tenth of the training split that neither teacher nor
       student saw, unless `priors` states numbers (the authors' code: constants for five data sets).
+    - the student of a prior asks the member while it learns, with batch statistics of whole steps, not of label_group
+      (authors' code: labels stored beforehand, in the groups of its other labels).
     - at one image per class the two members of highest prior are taken (authors: for three data sets a stated pair).
     - initial=medium takes whole images of medium loss (authors: patches from a folder of medium difficulty).
     - for batch-specific labels only batch norms leave evaluation mode (authors: dropout as well).

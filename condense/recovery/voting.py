@@ -81,7 +81,7 @@ class Student:
         network: its name.
         ipc: images per class that it learns from.
         epochs, batch: of its training.
-        temperature, statistics: of the member's labels, asked while it learns.
+        temperature, statistics: of the member's labels, asked while it learns; batch statistics are those of a step.
     """
 
     network: str
