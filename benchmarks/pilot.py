@@ -3,10 +3,21 @@
     python benchmarks/pilot.py dm cifar10 --ipc 10 --vary lr_images 1 5 --set network=convnet:width=32 --set steps=600
     python benchmarks/pilot.py sre2l digits --preset cpu --vary initial noise real
 
+For the rate of FRePo on CIFAR-10, with the preset of its table and as long as two cores allow:
+
+    python benchmarks/pilot.py frepo cifar10 --ipc 10 --preset published-cifar10 --vary lr 0.001 0.003 0.01 \
+        --recipe hard-narrow --set network=convnet:width=32,growth=2,norm=batch,norm_at=input --set steps=1000 \
+        --set real_batch=256 --threads 1 --out results/benchmarks/pilot.json
+    python benchmarks/pilot.py frepo cifar10 --ipc 1 --preset published-cifar10 --vary lr 0.001 0.003 0.01 \
+        --recipe hard-narrow --set network=convnet:width=32,growth=2,norm=batch,norm_at=input --set steps=4000 \
+        --set real_batch=256 --threads 1 --out results/benchmarks/pilot.json
+
 Each value distils nine tenths of the training split with each of --seeds; two narrow ConvNets are trained on each set
 with the recipe of the matching papers, 300 epochs, and scored on the tenth that was held out. --recipe names a protocol
-whose recipe is used instead; the labels remain the set's own, so that nobody has seen the tenth. Prints one line for
-each value. --out adds what was found to a JSON file, and skips what is there.
+whose recipe is used instead, with the classes of soft labels where that is what it trains on; the labels remain the
+set's own, so that nobody has seen the tenth. Methods whose labels are values of a regression, as FRePo's, need it:
+the default trains with cross-entropy. Prints one line for each value. --out adds what was found to a JSON file, and
+skips what is there.
 """
 
 from __future__ import annotations
@@ -73,6 +84,7 @@ def held_out_accuracies(
     from condense.augment import DSA
     from condense.budget import Budget
     from condense.evaluate import protocols
+    from condense.evaluate.offers import training_source
     from condense.method import with_overrides
     from condense.run import Run
     from condense.run.randomness import generator
@@ -83,10 +95,13 @@ def held_out_accuracies(
     config = with_overrides(method, plugin.config(preset), overrides)
     with tempfile.TemporaryDirectory() as folder, Run(folder, seed=seed, compile=compiled) as run:
         made = plugin.distill(kept, Budget(ipc=ipc), config, run)
+    view = made.training_view()
     if protocol is None:
         recipe = Recipe.matching(EPOCHS, augment=DSA.for_split(held).spec())
     else:
-        recipe = protocols.load(protocol).recipe_for(NETWORK, len(made.view()), flips=held.flips)
+        rules = protocols.load(protocol)
+        recipe = rules.recipe_for(NETWORK, len(made.view()), flips=held.flips)
+        view = training_source(view, rules.needs, None)  # on hard labels, the class of the largest
     found = []
     for number in range(NETWORKS):
 
@@ -94,7 +109,7 @@ def held_out_accuracies(
             return generator(number, name, *ids)
 
         network = networks.build(NETWORK, held.shape, held.n_classes, rng("init"))
-        train(network, made.training_view(), recipe, rng)
+        train(network, view, recipe, rng)
         found.append(accuracy(network, SplitSource(held, made.preprocessing)))
     return found
 

@@ -11,6 +11,8 @@ Departures from the paper:
       on for CIFAR-10, and at IPC 1 for CIFAR-100 and Tiny-ImageNet).
     - networks are drawn as PyTorch draws them, weights and biases uniform with variance 1 / (3 fan-in) (authors' code:
       weights normal with variance 1 / fan-in, biases zero).
+    - every step draws its real batch anew, without repetition within it (authors' code: passes over shuffled data).
+    - the set of the last step is the result (authors' code: also keeps the checkpoint with the best test accuracy).
     - sets are judged in the tracks of this project: with norm, cross-entropy and no average of the weights
       (paper: no norm, squared error, an exponential average of weights at 0.995).
     - the Gram matrix is summed in float32, factor and solves are float64 (authors' code: float32).

@@ -7,16 +7,19 @@ Three kernels. "ntk" and "nngp" are exact for an infinitely wide network, fully 
 pooling (`condense.kernels.infinite`). "random-features" approximates the kernel of a pooled convolutional network by
 finite ones: k(x, x') = mean over R fresh random networks of f(x) . f(x') / D, drawn again in every step, so that the
 error of one draw, of the order of 1 / sqrt(R width), averages out over steps (after Loo et al., RFAD, NeurIPS 2022,
-https://arxiv.org/abs/2210.12067). The first paper's other method, label solving, is `solve_labels`. Labels are stored
-as FRePo's are: logits at temperature 1.
+https://arxiv.org/abs/2210.12067). No library is used: the one that is kept up for these kernels, neural-tangents, is
+written in JAX, through which PyTorch cannot differentiate. The first paper's other method, label solving, is
+`solve_labels`. Labels are stored as FRePo's are: logits at temperature 1.
 
 Departures from the paper:
     - the default kernel is "random-features" (paper: the exact kernel of a pooled convolutional network, which takes
       (H W)² numbers for each pair of images and was computed on many machines).
-    - random networks are drawn as PyTorch draws them and have no norm.
+    - random networks are drawn as PyTorch draws them, weights and biases uniform with variance 1 / (3 fan-in), and have
+      no norm; the infinite ones have variance 2 / fan-in and no biases.
     - images are normalised by channel, then whitened with a ridge of 0.1 of their mean variance (authors' code: each
       image is centred and divided by its norm before that).
-    - rates, batches and numbers of steps are this project's; the authors' settings were not read.
+    - Adam at 0.01, 1024 real images a step and 5000 steps are this project's; the authors' settings were not read.
+    - every step draws its real batch anew, without repetition within it; the set of the last step is the result.
 """
 
 from __future__ import annotations

@@ -12,6 +12,9 @@ Departures from the paper:
       anew and never trained, so that after some 10 000 of the 160 000 steps all networks are random ones.
     - the teacher is trained here, 200 epochs of Barlow Twins with Adam and a stem that pads by 1 (authors: a released
       ResNet-18 of that objective whose stem pads by 2, with maps of 34 pixels); `teacher` takes another one.
+    - every step draws its real batch anew, without repetition within it (authors' code: passes over shuffled data).
+    - with `cached_views` all images of a step show the view of one number, each drawn for its image (authors' code: a
+      fresh crop and flip of every image in every step, which is `cached_views=0`, the default).
     - no monitoring by linear probes every 16 000 steps: it needs labels.
     - the Gram matrix is summed in float32, factor and solves are float64 (authors' code: float32).
 """

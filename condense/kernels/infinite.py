@@ -7,6 +7,9 @@ Networks with Many Channels are Gaussian Processes", ICLR 2019, https://arxiv.or
 Weights have variance 2 / fan-in, there are no biases. The convolutional network has 3x3 filters with zero padding, no
 pooling, and a linear readout of the flattened map: then only covariances of equal pixels matter, h*w numbers for each
 pair of images. With pooling it would be (h*w)², which at 32 pixels is a million numbers for each pair.
+
+Written out here because the library that is kept up for these kernels, neural-tangents, needs JAX: its gradient would
+not reach PyTorch's images.
 """
 
 from __future__ import annotations
