@@ -10,8 +10,8 @@ Departures from the paper:
     - pixels are normalised with the mean and deviation of the data set (CIFAR-100 in the authors' code: of CIFAR-10).
     - the total-variation and l2 terms are left out: both weights are 0 in every released command.
     - initial=medium takes whole images of medium loss (SRe2L++: patches from a folder of medium difficulty).
-    - SRe2L++ is labelled by its one teacher (authors: not stated; their labelling code asks a pool of five networks, and
-      no script of it is for this baseline).
+    - SRe2L++ is labelled by its one teacher (authors: not stated; their labelling code asks a pool of five networks,
+      and no script of it is for this baseline).
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from condense.distilled.views import PlainView
 from condense.errors import BadInput, DamagedFile, UnknownName
 from condense.preprocessing import Preprocessing
 from condense.run import Run
-from condense.soft_labels import LabelRecipe, fixed, label
+from condense.soft_labels import LabelRecipe, answering_cost, fixed, label
 
 CLASSES = torch.arange(COUNT) // 3
 TINY = {"teachers": "mlp:width=4 + convnet-d1:norm=batch,width=4", "training": "tiny-images", "training_epochs": 1}
@@ -146,3 +146,12 @@ def test_a_field_that_would_be_ignored_is_refused(fields: dict[str, object], mes
 def test_hard_labels_need_classes(view: PlainView, train: Split, space: Preprocessing, open_run: Callable) -> None:
     with pytest.raises(BadInput, match="no class per image"):
         label(LabelRecipe("hard"), view, None, train, space, open_run())
+
+
+def test_batch_statistics_of_whole_steps_are_announced_with_their_memory(train: Split) -> None:
+    fields = {"teachers": "convnet-d1:width=3,norm=batch", "batch": 1024, "epochs": 1}
+    running = answering_cost(LabelRecipe("regions", **fields), train, 9)
+    whole = answering_cost(LabelRecipe("regions", **fields, statistics="batch"), train, 9)
+    groups = answering_cost(LabelRecipe("regions", **fields, statistics="batch", norm_group=8), train, 9)
+    assert whole.memory_bytes == 4 * running.memory_bytes == 4 * groups.memory_bytes
+    assert whole.operations == running.operations
