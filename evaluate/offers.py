@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 
-from condense.distilled import HardLabels, Labels, Offers, TrainingView
-from condense.evaluate.protocol import Needs
+from condense.distilled import HardLabels, Labels, Offers, SoftLabels, TrainingView
+from condense.evaluate.protocol import Needs, Protocol
+
+# Largest probability of a label above 1/K, mean over the set: below this next to nothing is left of a class.
+_FAINT = 0.4
 
 _WHAT = {
     "hard": "a class per image",
@@ -31,6 +34,26 @@ def _advice(offers: Offers) -> str:
     if offers.labels == {"representation"}:
         return "use `condense transfer SET --targets DATASET`, or a protocol whose teacher labels every set"
     return "judge it under its own paper's protocol, or one whose teacher labels every set"
+
+
+def faint_labels(labels: Labels, protocol: Protocol) -> str | None:
+    """A warning, where a protocol reads soft labels by their softmax and this leaves next to nothing of them.
+
+    So it is with the values of a regression, centred at zero, as FRePo and KIP learn them: they are compared with a
+    network's outputs by a squared error, and their softmax is nearly uniform.
+    """
+    if not isinstance(labels, SoftLabels) or labels.form != "logits" or protocol.needs.labels != "soft":
+        return None
+    if protocol.recipe.get("loss", {}).get("kind") == "mse":
+        return None
+    largest = float(labels.values.softmax(1).max(1).values.mean())
+    if largest - 1 / labels.n_classes >= _FAINT:
+        return None
+    return (
+        f"{protocol.name} trains with the softmax of the set's labels, whose largest probability is {largest:.2f} on "
+        f"average ({1 / labels.n_classes:.2f} would be no label): if they are values of a regression, as of FRePo and "
+        "KIP, use a protocol on hard labels"
+    )
 
 
 def training_source(view: TrainingView, needs: Needs, teacher: Labels | None) -> TrainingView:

@@ -15,6 +15,7 @@ from condense.budget import Budget
 from condense.distilled import DistilledSet
 from condense.evaluate import judge as judging
 from condense.evaluate import protocols, records
+from condense.evaluate.offers import faint_labels
 from condense.run import Run
 
 
@@ -57,6 +58,8 @@ def score(
         command=command or shlex.join(["condense", *sys.argv[1:]]),
         distill=distill_cost(made),
     )
+    if warning := faint_labels(judged.labels, rules):
+        place.progress.say(f"warning: {warning}")
     path = records.path_of(results, record(cells={}))
     known = records.read(path) if path.exists() else None
     work = WORK / f"judge-{judged.id[:16]}-{rules.digest[:16]}"
