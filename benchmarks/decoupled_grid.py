@@ -19,9 +19,9 @@ since that protocol has no place for one label an image.
 How much the batch-norm term weighs follows from the depth of the teacher, so it is chosen first, on held-out training
 images, and is one number for SRe2L, CDA, SRe2L++ and CV-DD (`WEIGHT` below):
 
-    python benchmarks/pilot.py sre2l cifar10 --preset plus-plus-cifar --vary statistics_weight 0.01 0.1 1 \
-        --recipe soft-narrow --set teacher=resnet18:norm=batch,width=16 --set teacher_recipe=short \
-        --set teacher_epochs=20 --set steps=1000 --set labels=teacher --set label_statistics=running \
+    python benchmarks/pilot.py sre2l cifar10 --preset plus-plus-cifar --vary statistics_weight 0.01 0.1 1 \\
+        --recipe soft-narrow --set teacher=resnet18:norm=batch,width=16 --set teacher_recipe=short \\
+        --set teacher_epochs=20 --set steps=1000 --set labels=teacher --set label_statistics=running \\
         --threads 1 --out results/benchmarks/pilot.json
 
 `run` trains the committee, goes on only if each member is right for 77 % of the held-out tenth of the training images,
@@ -33,7 +33,7 @@ is, since a request names the code of its method.
 `table` prints accuracies, the paired differences by the rule of the leaderboard, the means of each distillation seed,
 CV-DD's prior performances and votes, and what each set takes on disk. `teachers` prints the committee's accuracy on
 held-out and on test images; nothing is chosen by the latter. Distillation seeds share the teachers, so their spread
-leaves out the luck of a teacher. Where CV-DD starts from noise or has no batch-norm term, so do its measured votes.
+leaves out the luck of a teacher. An ablation of CV-DD's start or batch-norm term measures its votes so, too.
 
 What the size changes of the published settings: a quarter of CV-DD's and SRe2L++'s steps; crops and flips for SRe2L,
 so that CDA differs from it by the schedule alone; one ResNet-18 for RDED; the same kind of labels for all but RDED and
