@@ -16,6 +16,7 @@ from watch import Watch
 NETWORK, TEACHER = "convnet:growth=2,norm=batch,width={width}", "resnet18:norm=batch,width={teacher}"
 SHAPE = (3, 32, 32)
 RIDGE = 1e-6
+_COMPARED, _IMAGES = 256, 50_000  # images whose features are compared in two precisions; of a training split
 SETTINGS: dict[str, dict[str, Any]] = {
     "fresh": {},
     "fresh-bf16": {"teacher_precision": "bfloat16"},
@@ -33,7 +34,14 @@ def outer_step(side: str, given: argparse.Namespace) -> dict[str, Any]:
     if side == "reference":
         return _reference(pixels, teacher, given)
     found = _method(side, pixels, teacher, given)
-    return found | {"cosine": _half_precision(pixels, teacher)} if side == "fresh-bf16" else found
+    if side == "fresh-bf16":
+        found |= _half_precision(*_taught(given) or (pixels, teacher))
+        found["cosine_of"] = (
+            f"trained {given.teacher.partition('@')[0]} on {given.data}" if given.teacher else "random weights on noise"
+        )
+    if side == "cached":
+        found["filling"] = _filling(pixels, teacher, given)
+    return found
 
 
 def _train(count: int) -> Any:
@@ -45,17 +53,59 @@ def _train(count: int) -> Any:
     return Split.from_arrays(pixels, torch.zeros(count, dtype=torch.int64), ["one"]).unlabelled()
 
 
-def _half_precision(train: Any, teacher: Any) -> float:
-    """Mean cosine between features whose convolutions are bfloat16 and those in float32."""
+def _taught(given: argparse.Namespace) -> tuple[Any, Any] | None:
+    """Real training images, and the trained network of --teacher NETWORK@FILE; None when none is named."""
+    if given.teacher is None:
+        return None
+    from condense import data
+    from condense.self_supervised import backbones
+
+    train = data.load(given.data).train.unlabelled()
+    return train, backbones.load(given.teacher, train).network.eval().requires_grad_(False)
+
+
+def _half_precision(train: Any, teacher: Any) -> dict[str, float]:
+    """Mean cosines between features whose convolutions are bfloat16 and those in float32, of 256 images.
+
+    Features after a ReLU are all positive and point the same way whatever they say; the centred cosine is of what is
+    left when the mean feature of the images in float32 is taken away.
+    """
     import torch
 
     from condense import kernels
     from condense.preprocessing import normalise
 
-    images = normalise(train.mean, train.std).forward(train.take(torch.arange(64)))
+    images = normalise(train.mean, train.std).forward(train.take(torch.arange(_COMPARED)))
     with torch.no_grad():
         exact, half = (kernels.embed(teacher, images, precision) for precision in ("float32", "bfloat16"))
-    return round(float(torch.nn.functional.cosine_similarity(exact, half).mean()), 5)
+    similar, mean = torch.nn.functional.cosine_similarity, exact.mean(0)
+    return {
+        "cosine": round(float(similar(exact, half).mean()), 5),
+        "centred_cosine": round(float(similar(exact - mean, half - mean).mean()), 5),
+    }
+
+
+def _filling(train: Any, teacher: Any, given: argparse.Namespace) -> dict[str, float]:
+    """Processor seconds of the teacher's pass that fills one cached view of 50 000 images, from as many as a batch.
+
+    A step with a fresh teacher spends the same on its batch: V views of N images are repaid after V N / batch steps.
+    """
+    import time
+
+    import torch
+
+    from condense.preprocessing import normalise
+
+    images = normalise(train.mean, train.std).forward(train.take(torch.arange(given.queries)))
+    begin = time.process_time()
+    with torch.no_grad():
+        for part in images.split(256):
+            teacher.embed(part)
+    each = (time.process_time() - begin) / len(images)
+    return {
+        "cpu_seconds_of_a_view_of_50000": round(each * _IMAGES, 1),
+        "steps_that_repay_a_view": round(_IMAGES / given.queries, 1),
+    }
 
 
 def _method(side: str, train: Any, teacher: Any, given: argparse.Namespace) -> dict[str, Any]:

@@ -31,9 +31,11 @@ from typing import TYPE_CHECKING, Any
 from processes import command_line, machine_facts, print_result
 
 from condense import allocator, files
+from condense.identity import digest
 
 if TYPE_CHECKING:
     from condense.api import Place
+    from condense.self_supervised import Teacher
 
 SOURCE, TARGETS = "cifar10[0-4]", ("cifar10[5-9]", "fashion-mnist")
 PROTOCOLS = ("transfer-narrow", "transfer-short")
@@ -185,7 +187,10 @@ def table(settings: Mapping[str, Mapping[str, str]], given: argparse.Namespace, 
 
 
 def gate(settings: Mapping[str, str], given: argparse.Namespace, place: Place) -> None:
-    """Trains the teacher without labels, then probes it and its random twin on held-out training images."""
+    """Trains the teacher without labels, then probes it and its random twin on held-out training images.
+
+    The teacher's weights are kept in a file beside the gate's work, for what takes a teacher as NETWORK@FILE.
+    """
     from condense import methods
     from condense.api import WORK
     from condense.method import with_overrides
@@ -196,9 +201,22 @@ def gate(settings: Mapping[str, str], given: argparse.Namespace, place: Place) -
     config = with_overrides(plugin.name, plugin.config(), settings)
     train = place.dataset(given.source).train
     with Run(WORK / "transfer-gate", seed=0, **place.options()) as run:
-        found = linear_probe_gate(train, teacher_for(train.unlabelled(), config, run), run)
+        teacher = teacher_for(train.unlabelled(), config, run)
+        found = linear_probe_gate(train, teacher, run)
+    print(f"the teacher: {kept(teacher)}")
     about = {"source": given.source, "settings": _of_teacher(settings), "command": command_line()}
     print_result({**about, **found.spec(), "machine": machine_facts()}, given.gate)
+
+
+def kept(teacher: Teacher) -> str:
+    """NETWORK@FILE of a teacher, whose weights are written when they are not there."""
+    from condense.api import WORK
+
+    name = digest(dict(teacher.identity))[:8]
+    path = WORK.parent / f"transfer-teacher-{name}.safetensors"
+    if not path.exists():
+        files.write_tensors(path, {part: value.cpu() for part, value in teacher.network.state_dict().items()})
+    return f"{teacher.name}@{path.resolve()}"
 
 
 def estimate(

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from processes import command_line, machine_facts, print_result
-from transfer import DISTILLATION_SEEDS, SETTINGS, SOURCE, TARGETS, distilled, prepared
+from transfer import DISTILLATION_SEEDS, SETTINGS, SOURCE, TARGETS, distilled, kept, prepared
 
 from condense import files
 
@@ -212,10 +212,7 @@ def _frozen_teacher(given: argparse.Namespace, place: Place) -> dict[str, str]:
     config = with_overrides(plugin.name, plugin.config(), _settings(given))
     with Run(WORK / "transfer-factor-teacher", seed=0, **place.options()) as run:
         teacher = teacher_for(place.dataset(given.source).train.unlabelled(), config, run)
-    path = Path(given.results) / "teacher.safetensors"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    files.write_tensors(path, {name: value.cpu() for name, value in teacher.network.state_dict().items()})
-    return {"teacher": f"{teacher.name}@{path.resolve()}"}
+    return {"teacher": kept(teacher)}
 
 
 def _random(given: argparse.Namespace, settings: Mapping[str, str], seed: int, place: Place) -> Path:
