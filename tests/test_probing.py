@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from condense import probing
+from condense import networks, probing
+from condense.data import Split
 from condense.errors import BadInput
+from condense.preprocessing import normalise
 from condense.probing import ridge_probe
 
 
@@ -62,3 +64,21 @@ def test_a_constant_feature_and_a_class_without_rows_do_no_harm() -> None:
 def test_a_probe_of_one_row_is_refused() -> None:
     with pytest.raises(BadInput, match="two rows"):
         ridge_probe(torch.zeros(1, 3), torch.zeros(1, dtype=torch.int64), 2)
+
+
+def test_statistics_come_from_batches_of_more_than_one_image_and_nothing_is_dropped_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(probing, "_BATCH", 4)
+    pixels = torch.randint(256, (5, 1, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    train = Split.from_arrays(pixels, torch.zeros(5, dtype=torch.int64), ["one"])
+    network = networks.build("convnet-d1:width=4,norm=batch", (1, 4, 4), 1)
+    network.blocks[0].norm = nn.Sequential(network.blocks[0].norm, nn.Dropout(0.9))
+    space, shown = normalise(train.mean, train.std), []
+    network.blocks[0].norm.register_forward_hook(lambda _, given, made: shown.append((given[0].clone(), made.clone())))
+    probing.take_statistics(network, train, space)
+    ((maps, normed),) = shown  # the fifth image would be a batch by itself
+    assert len(maps) == 4
+    torch.testing.assert_close(network.blocks[0].norm[0].running_mean, maps.mean((0, 2, 3)))
+    torch.testing.assert_close(normed.mean((0, 2, 3)), torch.zeros(4), atol=1e-5, rtol=0)
+    assert not any(layer.training for layer in network.modules())
