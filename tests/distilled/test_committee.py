@@ -39,6 +39,18 @@ def test_logits_are_averaged_by_weight() -> None:
     torch.testing.assert_close(wise(weights=None).logits_for(IMAGES), (first + second) / 2)
 
 
+def test_weights_that_add_up_to_1_stay_as_they_are() -> None:
+    """Stored and restored, they are the same numbers; so a set of such labels is found sound."""
+    votes = (0.7633744681987355, 0.23662553180126455)
+    third = (1 / 3, 1.1)
+    for weights in (votes, third, (0.1, 0.7)):
+        once = wise(weights=weights)
+        assert once.weights is not None
+        assert wise(weights=once.weights).weights == once.to("cpu").weights == once.weights
+    assert wise(weights=votes).weights == votes
+    assert wise(weights=(3.0, 1.0)).weights == (0.75, 0.25)
+
+
 def test_probabilities_are_averaged_as_meal_v2_does() -> None:
     asked = wise(average="probabilities", weights=None, temperature=1.0)
     mean = torch.stack([answers.softmax(1) for answers in members_answers(asked)]).mean(0)

@@ -26,6 +26,7 @@ from condense.preprocessing import Preprocessing, from_spec
 
 Average = Literal["logits", "probabilities"]
 Statistics = Literal["running", "batch"]
+_ROUNDING = 1e-12  # by which weights that add up to 1 may miss it
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,8 +88,10 @@ class Committee:
         weights = self.weights or (1.0,) * len(self.members)
         if len(weights) != len(self.members) or min(weights) < 0 or not 0 < sum(weights) < math.inf:
             raise BadInput(f"give one weight of at least 0 for each of {len(self.members)} members, got {weights}")
-        total = sum(weights)
-        object.__setattr__(self, "weights", tuple(weight / total for weight in weights))
+        total = math.fsum(weights)
+        if abs(total - 1) > _ROUNDING:  # dividing again what adds up to 1 would move the last digit, and a set's id
+            weights = tuple(weight / total for weight in weights)
+        object.__setattr__(self, "weights", tuple(weights))
         object.__setattr__(self, "_modules", tuple(self._build(member) for member in self.members))
 
     @torch.no_grad()
