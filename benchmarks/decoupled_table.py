@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from grid_runs import Outcomes, Runs
+from grid_runs import Outcomes, Runs, interval, of_sets
 
 
 class Row(Protocol):
@@ -53,11 +53,10 @@ def table(chosen: Sequence[Row], known: Sequence[Row], networks: Mapping[str, Se
 
 
 def mean_line(name: str, values: Runs) -> str:
-    from condense.evaluate.statistics import by_set, summary
+    from condense.evaluate.statistics import summary
 
-    means = " ".join(f"{100 * mean:.2f}" for mean in by_set(values).values())
     whole = summary(list(values.values()))
-    return f"| {name} | {interval(whole)} | {means} | {whole.n} |"
+    return f"| {name} | {interval(whole)} | {of_sets(values)} | {whole.n} |"
 
 
 def claim_line(name: str, other: str, found: Mapping[str, Runs]) -> str | None:
@@ -76,11 +75,6 @@ def claim_line(name: str, other: str, found: Mapping[str, Runs]) -> str | None:
         verdict = f"not separated ({'runs' if gap.over_sets is None else 'distillation seeds'})"
     p = "" if gap.p is None else f"{gap.p:.2g}"
     return f"| {name} | {other} | {interval(claim, '+')} | {p} | {means} | {verdict} |"
-
-
-def interval(value: Any, sign: str = "") -> str:
-    """Mean and half of the interval, in points."""
-    return f"{100 * value.mean:{sign}.2f}" + ("" if value.half is None else f" ± {100 * value.half:.2f}")
 
 
 def bill(row: Row) -> str:

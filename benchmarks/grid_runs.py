@@ -27,6 +27,18 @@ def call(words: list[str], dry_run: bool) -> bool:
     return dry_run or subprocess.run([sys.executable, "-m", "condense.cli", *words], check=False).returncode == 0
 
 
+def interval(value: Any, sign: str = "") -> str:
+    """Mean and half of the interval, in points; runs that do not differ at all have none."""
+    return f"{100 * value.mean:{sign}.2f}" + (f" ± {100 * value.half:.2f}" if value.half else "")
+
+
+def of_sets(values: Runs) -> str:
+    """The mean of each distillation seed, in points."""
+    from condense.evaluate.statistics import by_set
+
+    return ", ".join(f"{100 * mean:.2f}" for mean in by_set(values).values())
+
+
 class Outcomes:
     """Accuracies in a folder of records, which is read once; so is every set."""
 

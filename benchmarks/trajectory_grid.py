@@ -42,7 +42,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from grid_runs import Outcomes, Runs, call, changes
+from grid_runs import Outcomes, Runs, call, changes, interval, of_sets
 
 NETWORK = "convnet-d3:width=32"
 PROTOCOL, EVALUATIONS = "hard-dsa", 5
@@ -182,7 +182,7 @@ def table(rows: list[Setting], seeds: int, results: str) -> int:
         if values or other:
             judged = f"{row.own}: {_mean(other)}" if other else ""
             label = row.title or row.name
-            print(f"| {row.ipc} | {label} | {_mean(values)} | {len(values)} | {_of_sets(values)} | {judged} |")
+            print(f"| {row.ipc} | {label} | {_mean(values)} | {len(values)} | {of_sets(values)} | {judged} |")
     print(
         "\n| IPC | protocol | first - second | paired difference (95 % over runs) | pairs | of each distillation seed |"
     )
@@ -212,25 +212,13 @@ def _print_pair(protocol: str, first: Setting, second: Setting, found: dict[tupl
         runs = gap.over_runs
         sets = ", ".join(f"{100 * value:+.2f}" for value in gap.by_set.values())
         label = f"{first.title or first.name} - {second.title or second.name}"
-        print(f"| {first.ipc} | {protocol} | {label} | {_interval(runs, '+')} | {runs.n} | {sets} |")
+        print(f"| {first.ipc} | {protocol} | {label} | {interval(runs, '+')} | {runs.n} | {sets} |")
 
 
 def _mean(values: Runs) -> str:
     from condense.evaluate.statistics import summary
 
-    return _interval(summary(list(values.values()))) if values else ""
-
-
-def _interval(value: Any, sign: str = "") -> str:
-    """Mean and half of the interval in points; runs that do not differ at all have none."""
-    half = f" ± {100 * value.half:.2f}" if value.half else ""
-    return f"{100 * value.mean:{sign}.2f}{half}"
-
-
-def _of_sets(values: Runs) -> str:
-    from condense.evaluate.statistics import by_set
-
-    return ", ".join(f"{100 * mean:.2f}" for mean in by_set(values).values())
+    return interval(summary(list(values.values()))) if values else ""
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ def distill(
         "engine": request["engine"],
         "volatile": {
             **result.provenance.get("volatile", {}),
-            "changed": _changed(plugin, preset, overrides or {}),  # follows from the configuration: no identity
+            "changed": _changed(plugin.config(preset), config),  # follows from the configuration: no identity
             "request": digest(request),  # finds this set again; equal content from changed code is the same set
             "peak_bytes": peak.bytes,
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -115,11 +115,10 @@ def _facts(plugin: Plugin, source: Dataset) -> dict[str, Any]:
     }
 
 
-def _changed(plugin: Plugin, preset: str | None, overrides: Mapping[str, Any]) -> list[str]:
-    """Names of the fields that were set to another value than the preset's."""
-    base = plugin.config(preset)
-    asked = with_overrides(plugin.name, base, overrides)
-    return sorted(name for name in overrides if getattr(asked, name) != getattr(base, name))
+def _changed(preset: Any, config: Any) -> list[str]:
+    """Names of the fields in which a configuration is not the preset's."""
+    names = (entry.name for entry in dataclasses.fields(preset))
+    return sorted(name for name in names if getattr(config, name) != getattr(preset, name))
 
 
 @contextlib.contextmanager

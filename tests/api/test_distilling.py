@@ -58,4 +58,5 @@ def test_what_was_changed_from_the_preset_is_recorded(preset, overrides, changed
         distill=lambda train, budget, config, run: None,
         cost=None,
     )
-    assert distilling._changed(method.plugin("plugin", module), preset, overrides) == changed
+    base = method.plugin("plugin", module).config(preset)
+    assert distilling._changed(base, method.with_overrides("plugin", base, overrides)) == changed
