@@ -29,11 +29,13 @@ FOLDER = Path(__file__).resolve().parent / "protocols"
 Kind = TypeVar("Kind", bound=BaseModel)
 
 
-class _Part(BaseModel):
+class Part(BaseModel):
+    """A piece of a protocol file: unknown fields are refused, and nothing changes once it is read."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class PanelEntry(_Part):
+class PanelEntry(Part):
     """One network of the panel, for images whose smaller side lies in [min_side, max_side)."""
 
     network: str
@@ -47,7 +49,7 @@ class PanelEntry(_Part):
         return self.min_side <= side and (self.max_side is None or side < self.max_side)
 
 
-class SizeEntry(_Part):
+class SizeEntry(Part):
     """Fields of the recipe that differ for sets of [min_samples, max_samples) images; later entries win."""
 
     recipe: dict[str, Any]
@@ -61,14 +63,14 @@ class SizeEntry(_Part):
         return large_enough and (self.networks is None or network in self.networks)
 
 
-class LearnedRate(_Part):
+class LearnedRate(Part):
     """A learning rate that a set may bring along, for the networks it was learned for."""
 
     from_set_else: float = Field(gt=0)
     networks: tuple[str, ...]
 
 
-class Needs(_Part):
+class Needs(Part):
     """What a set must offer.
 
     labels: hard (soft labels are hardened: the class of the largest value), soft, replay, teacher (the set's own), or
@@ -82,7 +84,7 @@ class Needs(_Part):
     views: Literal["protocol", "set"] = "protocol"
 
 
-class Teacher(_Part):
+class Teacher(Part):
     """The protocol's own teacher: trained on the training split, once per data set, for every set alike.
 
     It answers for every view that a student sees, after augmentation and mixing.
@@ -93,29 +95,18 @@ class Teacher(_Part):
     temperature: float = Field(gt=0)  # of its answers; the students' loss has the same
 
 
-class Protocol(_Part):
-    """How sets are judged; see the module's docstring."""
+class Published(Part):
+    """What every kind of protocol says of itself, and the networks it is for."""
 
     schema_version: Literal[1] = Field(alias="schema")
     name: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
     version: int = Field(ge=1)
     title: str
-    track: Literal["common-hard", "common-soft", "own"]
+    track: str  # rows of two tracks never meet in one ranking
     tier: str  # "full", or what the numbers may be compared with
-    recipe: dict[str, Any]  # condense.training.Recipe
-    max_updates: int = Field(ge=1)  # optimiser steps; larger sets make fewer epochs, the schedule shrinks along
     seeds: int = Field(ge=1)  # networks per architecture unless the caller asks for another number
     panel: tuple[PanelEntry, ...]
-    sizes: tuple[SizeEntry, ...] = ()
-    needs: Needs
-    teacher: Teacher | None = None
     notes: tuple[str, ...]
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Protocol:
-        if (self.teacher is not None) != (self.needs.labels == "none"):
-            raise ValueError("a protocol has a teacher of its own exactly when it needs no labels of the set")
-        return self
 
     @functools.cached_property
     def digest(self) -> str:
@@ -130,6 +121,23 @@ class Protocol(_Part):
     def networks(self, shape: tuple[int, int, int]) -> list[str]:
         """The panel's networks for images of this shape (C, H, W), in the order of the file."""
         return [entry.network for entry in self.panel if entry.fits(shape)]
+
+
+class Protocol(Published):
+    """How sets are judged; see the module's docstring."""
+
+    track: Literal["common-hard", "common-soft", "own"]
+    recipe: dict[str, Any]  # condense.training.Recipe
+    max_updates: int = Field(ge=1)  # optimiser steps; larger sets make fewer epochs, the schedule shrinks along
+    sizes: tuple[SizeEntry, ...] = ()
+    needs: Needs
+    teacher: Teacher | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Protocol:
+        if (self.teacher is not None) != (self.needs.labels == "none"):
+            raise ValueError("a protocol has a teacher of its own exactly when it needs no labels of the set")
+        return self
 
     def recipe_for(self, network: str, samples: int, *, flips: bool, step_size: float | None = None) -> Recipe:
         """The recipe of one network for a set of `samples` images.

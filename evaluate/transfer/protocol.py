@@ -8,17 +8,14 @@ the source. It is used by fine-tuning all of it, or by a linear probe of its fea
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from condense.errors import BadInput
-from condense.evaluate.protocol import PanelEntry, find, fitted, names_in, read
-from condense.evaluate.records import ProtocolRef
-from condense.identity import digest
+from condense.evaluate.protocol import Part, Published, find, fitted, names_in, read
 
 if TYPE_CHECKING:
     from condense.self_supervised import BarlowTwins
@@ -29,11 +26,7 @@ FOLDER = Path(__file__).resolve().parent / "protocols"
 Kind = Literal["fine-tune", "probe"]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Stage(_Part):
+class Stage(Part):
     """One training: a recipe, and the optimiser steps that it makes at most."""
 
     recipe: dict[str, Any]  # condense.training.Recipe
@@ -44,7 +37,7 @@ class Stage(_Part):
         return fitted(self.recipe, samples, self.max_updates, flips)
 
 
-class FineTuning(_Part):
+class FineTuning(Part):
     """The training on the target: a recipe, and the optimiser steps that it should make."""
 
     recipe: dict[str, Any]  # condense.training.Recipe but for the epochs
@@ -56,7 +49,7 @@ class FineTuning(_Part):
         return one_pass.replace(epochs=max(1, round(self.updates / one_pass.steps_per_epoch(samples))))
 
 
-class Pretraining(_Part):
+class Pretraining(Part):
     """How a network is trained on a set, by the richest targets that the set offers."""
 
     representation: Stage  # regression of the target vectors
@@ -75,23 +68,16 @@ class Setting:
         return f"{self.kind}@{self.share:g}"
 
 
-class TransferProtocol(_Part):
+class TransferProtocol(Published):
     """How starts are judged; see the module's docstring."""
 
-    schema_version: Literal[1] = Field(alias="schema")
     name: str = Field(pattern=r"^transfer(-[a-z0-9]+)*$")
-    version: int = Field(ge=1)
-    title: str
     track: Literal["transfer"]
-    tier: str  # "full", or what the numbers may be compared with
     pretrain: Pretraining
     self_supervised: dict[str, Any]  # condense.self_supervised.BarlowTwins but for the network: the full-set reference
     fine_tune: FineTuning | None = None
     probe: bool = False  # whether a closed-form linear probe is a use
     shares: tuple[float, ...]
-    seeds: int = Field(ge=1)
-    panel: tuple[PanelEntry, ...]
-    notes: tuple[str, ...]
 
     @model_validator(mode="after")
     def _consistent(self) -> TransferProtocol:
@@ -104,20 +90,6 @@ class TransferProtocol(_Part):
         if any(entry.recipe for entry in self.panel):
             raise ValueError("every network of a transfer protocol has the same recipes")
         return self
-
-    @functools.cached_property
-    def digest(self) -> str:
-        """SHA-256 of what the file says, whatever its spacing and order, and whether defaults are written out."""
-        return digest(self.model_dump(mode="json", by_alias=True, exclude_defaults=True))
-
-    def reference(self) -> ProtocolRef:
-        """How records name this protocol."""
-        names = ("name", "version", "digest", "track", "tier")
-        return ProtocolRef(**{name: getattr(self, name) for name in names})
-
-    def networks(self, shape: tuple[int, int, int]) -> list[str]:
-        """The panel's networks for images of this shape (C, H, W), in the order of the file."""
-        return [entry.network for entry in self.panel if entry.fits(shape)]
 
     def settings(self) -> list[Setting]:
         """Every use with every share, in the order of the tables."""
