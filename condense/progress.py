@@ -1,4 +1,4 @@
-"""Progress on stderr: bars with the time left on a terminal, one line a phase elsewhere."""
+"""Progress on stderr: bars with the time left on a terminal, and a line for each phase that took a while."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from time import monotonic
 from typing import Any, TextIO
 
 _REDRAW_SECONDS = 0.1
+_WORTH_A_LINE = 1.0  # seconds
 
 
 class NoProgress:
@@ -27,10 +28,14 @@ class NoProgress:
 
 
 class Progress(NoProgress):
-    """Shows every active phase.  On a terminal as a bar, otherwise as a single line when it ends."""
+    """Shows every active phase as a bar on a terminal, and as a single line when it ends.
 
-    def __init__(self, stream: TextIO | None = None):
+    A phase that took less than `worth_a_line` seconds and ended as it should leaves no line: a benchmark has hundreds.
+    """
+
+    def __init__(self, stream: TextIO | None = None, worth_a_line: float = _WORTH_A_LINE):
         self._stream = stream or sys.stderr
+        self._worth_a_line = worth_a_line
         self._live = self._stream.isatty()
         self._bars: Any = None
         self._stack: list[_Shown] = []
@@ -63,7 +68,10 @@ class Progress(NoProgress):
             if not self._stack:
                 self._bars.stop()
                 self._bars = None
-        parts = [f"condense: {shown.name}: {shown.done} of {shown.total} in {monotonic() - shown.begin:.1f} s"]
+        seconds = monotonic() - shown.begin
+        if seconds < self._worth_a_line and note is None:
+            return
+        parts = [f"condense: {shown.name}: {shown.done} of {shown.total} in {seconds:.1f} s"]
         parts += [part for part in (shown.values, note) if part]
         line = "; ".join(parts)
         if self._bars is not None:

@@ -48,7 +48,8 @@ def judge(
         networks: names; None is the protocol's panel for images of this size.
         seeds: None is range(protocol.seeds).
         done: (network, seed) pairs to leave out.
-        run: cache and progress; needed by a protocol that trains a teacher of its own.
+        run: keeps checkpoints of every training, shows how far it is, and has the cache that a protocol with a teacher
+            of its own needs. A judging that was killed goes on with the same call, within a network too.
 
     Raises:
         UnknownName: for a network that does not exist.
@@ -86,8 +87,8 @@ def _cells(
     test = on_device(SplitSource(dataset.test, view.preprocessing), place)
     for network, seeds in pending.items():
         recipe = protocol.recipe_for(network, len(source), flips=dataset.flips, step_size=view.step_size)
-        for cell in Trial(source, test, dataset.shape, recipe, network, device).cells(seeds):
-            yield network, cell
+        trial = Trial(source, test, dataset.shape, recipe, network, device, protocol.seeds, run)
+        yield from ((network, cell) for cell in trial.cells(seeds))
 
 
 def _panel(networks: Sequence[str] | None, dataset: Dataset, protocol: Protocol) -> list[str]:

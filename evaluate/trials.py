@@ -5,16 +5,24 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
-from condense import machine, networks
+from condense import files, machine, networks
 from condense.errors import BadInput, Diverged
 from condense.evaluate.records import Cell
+from condense.identity import digest
+from condense.progress import NoProgress
 from condense.run.randomness import generator
-from condense.training import Engine, Recipe, Rng, Source, accuracy, check_labels, choose, train_seeds
+from condense.training import Engine, OnStep, Recipe, Rng, Source, accuracy, check_labels, choose, train_seeds
+
+if TYPE_CHECKING:
+    from condense.run import Run
 
 
 @dataclass(frozen=True)
@@ -27,47 +35,69 @@ class Trial:
     recipe: Recipe
     network: str
     device: str
+    trainings: int  # networks of this architecture that the protocol asks for, done or not
+    run: Run | None = None  # where trainings are checkpointed, and who is told how far they are
 
     def cells(self, seeds: Sequence[int]) -> Iterator[Cell]:
         """Cells of the seeds as they finish: one each, or one for all where the engine trains them together.
 
-        A network that diverges, cannot take the images or does not fit into memory gives a cell that says so.
+        A network that diverges, cannot take the images or does not fit into memory gives a cell that says so. What a
+        run keeps of a training goes once the caller has taken its cell and asks for the next.
         """
         try:
-            engine = self.engine(seeds)
+            engine = self.engine(seeds[0])
         except BadInput as error:
             yield Cell(status="n/a", reason=str(error))
             return
-        if engine.name == "batched":
-            together = self._cell(list(seeds), engine)
-            if together.status == "ok" or len(seeds) == 1:
-                yield together
-                return
-        # One at a time also after a failure of all together, to tell which seed it was.
-        for seed in seeds:
-            yield self._cell([seed], engine)
+        epochs, progress = self.recipe.epochs, NoProgress() if self.run is None else self.run.progress
+        progress.begin(self.network, epochs * len(seeds))
+        try:
+            if engine.name == "batched":
+                together = self._cell(seeds, engine, lambda epoch, *_: progress.advance(len(seeds) * epoch))
+                final = together.status == "ok" or len(seeds) == 1
+                if final:
+                    yield together
+                self._forget(seeds, engine)
+                if final:
+                    return
+            # One at a time also after a failure of all together, to tell which seed it was.
+            for number, seed in enumerate(seeds):
+                before = number * epochs
+                cell = self._cell([seed], engine, lambda epoch, *_, before=before: progress.advance(before + epoch))
+                yield cell
+                self._forget([seed], engine)
+                progress.advance(before + epochs, {"accuracy": cell.accuracy[0]} if cell.accuracy else None)
+        finally:
+            progress.end()
 
-    def engine(self, seeds: Sequence[int]) -> Engine:
-        """The engine for this much work.
+    def engine(self, seed: int) -> Engine:
+        """The engine for this much work, the same when a part of it is done: what is continued must not change it.
 
         Raises:
             BadInput: when the network cannot take the images, or the labels were made for steps of another size.
         """
         check_labels(self.source.labels, self.recipe)
-        example = self._build(stream(self.network, seeds[0])("init"))
-        return choose(self.recipe, example, len(self.source), self.device, shape=self.shape, seeds=len(seeds))
+        example = self._build(stream(self.network, seed)("init"))
+        return choose(self.recipe, example, len(self.source), self.device, shape=self.shape, seeds=self.trainings)
 
-    def accuracies(self, seeds: Sequence[int], engine: Engine) -> list[float]:
-        """Fractions of the test split, one per seed; raises Diverged."""
+    def accuracies(
+        self, seeds: Sequence[int], engine: Engine, run: Run | None = None, on_step: OnStep | None = None
+    ) -> list[float]:
+        """Fractions of the test split, one per seed; raises Diverged.
+
+        run: of these trainings alone, which are checkpointed in it.
+        """
         rngs = [stream(self.network, seed) for seed in seeds]
-        trained = train_seeds(self._build, self.source, self.recipe, rngs, engine=engine)
+        trained = train_seeds(self._build, self.source, self.recipe, rngs, engine=engine, run=run, on_step=on_step)
         return [accuracy(network, self.test, engine=engine) for network in trained]
 
-    def _cell(self, seeds: list[int], engine: Engine) -> Cell:
+    def _cell(self, seeds: Sequence[int], engine: Engine, on_step: OnStep) -> Cell:
         words = self._words(engine)
         begin = time.perf_counter()
         try:
-            accuracies = self.accuracies(seeds, engine)
+            with self._inside(seeds, engine) as run:
+                accuracies = self.accuracies(seeds, engine, run, on_step)
+                elapsed = time.perf_counter() - begin if run is None else run.elapsed  # over all continuations
         except MemoryError as error:
             return Cell(status="failed", reason=f"out of memory: {error}", engine=words)
         except (Diverged, BadInput, RuntimeError) as error:
@@ -75,8 +105,26 @@ class Trial:
                 return Cell(status="failed", reason=f"out of memory: {_line(error)}", engine=words)
             failures = {str(seed): _line(error) for seed in seeds}
             return Cell(status="failed", failures=failures, reason=f"seed {seeds[0]}: {_line(error)}", engine=words)
-        each = round((time.perf_counter() - begin) / len(seeds), 3)
+        each = round(elapsed / len(seeds), 3)
         return Cell(status="ok", seeds=seeds, accuracy=accuracies, engine=words, seconds=[each] * len(seeds))
+
+    def _inside(self, seeds: Sequence[int], engine: Engine) -> AbstractContextManager[Run | None]:
+        """The run of these trainings alone."""
+        if self.run is None:
+            return nullcontext()
+        return self.run.within(self._folder(self.run, seeds, engine), seed=0, request=self._identity(seeds, engine))
+
+    def _forget(self, seeds: Sequence[int], engine: Engine) -> None:
+        if self.run is not None:
+            files.discard(self._folder(self.run, seeds, engine))
+
+    def _folder(self, run: Run, seeds: Sequence[int], engine: Engine) -> Path:
+        """One for each engine: what another one began is not continued."""
+        return run.directory / "networks" / digest(self._identity(seeds, engine))[:16]
+
+    def _identity(self, seeds: Sequence[int], engine: Engine) -> dict[str, Any]:
+        """What tells one training of a set under a protocol from the others."""
+        return {"network": self.network, "seeds": list(seeds), "engine": self._words(engine)}
 
     def _build(self, generator: torch.Generator) -> nn.Module:
         return networks.build(self.network, self.shape, self.test.n_classes, generator).to(self.device)

@@ -38,9 +38,9 @@ def make_validator(held: Split, *, device: str = "cpu") -> Callable[[DistilledSe
         found = []
         for network in protocol.networks(held.shape):
             recipe = protocol.recipe_for(network, len(source), flips=held.flips)
-            trial = Trial(source, test, held.shape, recipe, network, device)
+            trial = Trial(source, test, held.shape, recipe, network, device, protocol.seeds)
             try:
-                found += trial.accuracies(seeds, trial.engine(seeds))
+                found += trial.accuracies(seeds, trial.engine(seeds[0]))
             except Diverged:
                 return 0.0
         return statistics.fmean(found)

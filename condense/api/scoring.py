@@ -63,7 +63,9 @@ def score(
     path = records.path_of(results, record(cells={}))
     known = records.read(path) if path.exists() else None
     work = WORK / f"judge-{judged.id[:16]}-{rules.digest[:16]}"
-    with Run(work, seed=0, request={"set": judged.id, "protocol": rules.digest}, **place.options()) as run:
+    # A budget of time is for distilling: what is judged is trained to the end.
+    options = {**place.options(), "time_budget": None}
+    with Run(work, seed=0, request={"set": judged.id, "protocol": rules.digest}, **options) as run:
         for network, cell in judging.judge(
             judged.bind(source.train).training_view(),
             source,
@@ -74,7 +76,7 @@ def score(
             run=run,
             device=place.device,
         ):
-            # Written after every seed, so that an interrupted call loses at most one.
+            # Written after every seed, and before its checkpoint goes: an interrupted call repeats seconds of work.
             records.merge(results, record(cells={network: cell}))
     files.discard(work)
     return path

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from condense.training.batches import check_labels
-from condense.training.descent import train, train_seeds
+from condense.training.descent import OnStep, train, train_seeds
 from condense.training.engines import Engine, choose
 from condense.training.evaluation import accuracy, predict
 from condense.training.recipe import Loss, Recipe
@@ -13,6 +13,7 @@ from condense.training.sources import Resident, Rng, Source, SplitSource, on_dev
 __all__ = [
     "Engine",
     "Loss",
+    "OnStep",
     "Recipe",
     "Resident",
     "Rng",

@@ -40,7 +40,7 @@ class BatchedStep:
             for name, value in seeds[0].named_parameters()
             if value.requires_grad
         }  # each (S, ...)
-        self._buffers = {name: _stack(seeds, name) for name, _ in seeds[0].named_buffers()}
+        self.buffers = {name: _stack(seeds, name) for name, _ in seeds[0].named_buffers()}  # each (S, ...)
 
     def __call__(self, batches: Sequence[Batch]) -> Tensor:
         """Leaves the gradients in `parameters` and returns the detached losses (S,)."""
@@ -48,7 +48,7 @@ class BatchedStep:
             raise BadInput("labels with batch-norm groups are trained on one seed at a time; use 'sequential'")
         images = torch.stack([batch.images for batch in batches])  # (S, N, C, H, W)
         targets = torch.stack([batch.target for batch in batches])
-        fixed = {**self._frozen, **self._buffers}
+        fixed = {**self._frozen, **self.buffers}
         losses: Tensor = vmap(self._objective)(self.parameters, fixed, images, targets)
         # The seeds do not interact, so the gradient of the sum holds each seed's own.
         losses.sum().backward()
@@ -58,7 +58,7 @@ class BatchedStep:
         """Copies parameters and buffers into the networks."""
         with torch.no_grad():
             for index, network in enumerate(self._seeds):
-                stacked = {**self.parameters, **self._frozen, **self._buffers}
+                stacked = {**self.parameters, **self._frozen, **self.buffers}
                 for name, value in (*network.named_parameters(), *network.named_buffers()):
                     value.copy_(stacked[name][index])
 

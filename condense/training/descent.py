@@ -80,11 +80,13 @@ def train_seeds(
     rngs: Sequence[Rng],
     *,
     engine: Engine | None = None,
+    run: Run | None = None,
     on_step: OnStep | None = None,
 ) -> list[nn.Module]:
     """Trains one network per seed, each initialised from its rng("init"); raises as `train`.
 
-    The draws of a seed are those that `train` makes with its rng, whichever engine computes.
+    The draws of a seed are those that `train` makes with its rng, whichever engine computes. With a run, trainings are
+    checkpointed as phases "train-0" and so on, or all together as "train".
     """
     networks = [build(rng("init")) for rng in rngs]
     if not networks:
@@ -94,8 +96,8 @@ def train_seeds(
     first = Batches(source, recipe, rngs[0], device)
     engine = engine or choose(recipe, networks[0], len(source), device, shape=first.shape, seeds=len(rngs))
     if engine.name == "sequential":
-        for network, rng in zip(networks, rngs, strict=True):
-            train(network, source, recipe, rng, engine=engine, on_step=on_step)
+        for number, (network, rng) in enumerate(zip(networks, rngs, strict=True)):
+            train(network, source, recipe, rng, engine=engine, run=run, phase=f"train-{number}", on_step=on_step)
         return networks
     for network in networks:
         _place(network, recipe, engine)
@@ -107,7 +109,11 @@ def train_seeds(
     def gradient(epoch: int, step: int) -> Tensor:
         return compute([batches(epoch, step) for batches in streams])
 
-    steps = range(recipe.epochs * first.steps_per_epoch)
+    total = recipe.epochs * first.steps_per_epoch
+    steps: Iterable[int] = range(total)
+    if run is not None:
+        state = run.state(parameters=compute.parameters, buffers=compute.buffers, optimiser=optimiser)
+        steps = run.loop("train", total, state)
     _descend(steps, recipe, first.steps_per_epoch, optimiser, gradient, on_step)
     compute.write_back()
     for network in networks:

@@ -84,17 +84,29 @@ def _cells(
     pairs: Sequence[tuple[str, int]],
     done: Done,
 ) -> Iterator[tuple[Place, Cell]]:
-    why_not = start.why_not()
-    for name, seed in pairs:
-        jobs = [
-            _Job(target, setting, Place(target.name, name, str(setting)))
-            for target, setting in itertools.product(targets, protocol.settings())
-        ]
-        jobs = [job for job in jobs if (job.place, seed) not in done]
-        if why_not is not None:
+    pending = [(name, seed, _jobs(name, seed, targets, protocol, done)) for name, seed in pairs]
+    if (why_not := start.why_not()) is not None:
+        for _, _, jobs in pending:
             yield from ((job.place, Cell(status="n/a", reason=why_not)) for job in jobs)
-        elif jobs:
-            yield from _seed(start, name, seed, shape, jobs, protocol, run)
+        return
+    run.progress.begin(protocol.name, sum(len(jobs) for _, _, jobs in pending))
+    try:
+        count = itertools.count(1)
+        for name, seed, jobs in pending:
+            for place, cell in _seed(start, name, seed, shape, jobs, protocol, run) if jobs else ():
+                yield place, cell
+                run.progress.advance(next(count))
+    finally:
+        run.progress.end()
+
+
+def _jobs(name: str, seed: int, targets: Sequence[Dataset], protocol: TransferProtocol, done: Done) -> list[_Job]:
+    """What one network and seed still lack."""
+    jobs = [
+        _Job(target, setting, Place(target.name, name, str(setting)))
+        for target, setting in itertools.product(targets, protocol.settings())
+    ]
+    return [job for job in jobs if (job.place, seed) not in done]
 
 
 def _seed(

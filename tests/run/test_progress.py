@@ -17,7 +17,7 @@ class Terminal(io.StringIO):
 
 @pytest.mark.parametrize("stream", [io.StringIO(), Terminal()])
 def test_a_phase_ends_in_one_line(open_run: Callable[..., Run], stream: io.StringIO) -> None:
-    run = open_run(progress=Progress(stream))
+    run = open_run(progress=Progress(stream, worth_a_line=0))
     for step in run.loop("match", 20):
         run.log(loss=0.5)
         if step == 9:
@@ -44,3 +44,13 @@ def test_a_failing_phase_gives_the_terminal_back(open_run: Callable[..., Run]) -
         for _ in run.loop("match", 2):
             raise KeyboardInterrupt
     assert progress._bars is None
+
+
+def test_a_short_phase_leaves_no_line_unless_it_ended_early(open_run: Callable[..., Run]) -> None:
+    stream = io.StringIO()
+    run = open_run(progress=Progress(stream))
+    for _ in run.loop("whole", 2):
+        pass
+    for _ in run.loop("stopped", 2):
+        run.stop("enough")
+    assert [line.split(" in ")[0] for line in stream.getvalue().splitlines()] == ["condense: stopped: 1 of 2"]

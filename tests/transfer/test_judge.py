@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from condense.evaluate.transfer.starts import FromSet, Scratch, SelfSupervised, 
 from condense.evaluate.transfer.uses import Use
 from condense.preprocessing import normalise
 from condense.probing import ridge_probe
+from condense.progress import NoProgress
 from condense.run import Run
 from condense.training import engines
 
@@ -86,6 +88,23 @@ def test_what_is_done_is_left_out(represented, source, targets, make_protocol, r
     left = measured(start, source, targets, make_protocol(), run, done=set(everything) - {missing})
     assert set(left) == {missing}
     assert left[missing].accuracy == everything[missing].accuracy
+
+
+def test_how_far_it_is_is_shown_in_cells(source, targets, make_protocol, tmp_path) -> None:
+    class Counted(NoProgress):
+        def __init__(self) -> None:
+            self.told: list[tuple[str, int]] = []
+
+        def begin(self, name: str, total: int, done: int = 0) -> None:
+            self.told.append((f"begin {name}", total))
+
+        def advance(self, done: int, values: Mapping[str, float] | None = None) -> None:
+            self.told.append(("done", done))
+
+    progress, protocol = Counted(), make_protocol()
+    with Run(tmp_path / "shown", seed=0, cache_dir=tmp_path / "cache", progress=progress) as shown:
+        found = measured(Scratch(), source, targets, protocol, shown)
+    assert progress.told == [(f"begin {protocol.name}", len(found)), *(("done", n + 1) for n in range(len(found)))]
 
 
 def test_an_interrupted_pre_training_ends_in_the_same_bits(
