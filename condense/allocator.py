@@ -1,4 +1,4 @@
-"""Set-up of a computing process: keep large buffers mapped, and let waiting threads sleep. Changes no result.
+"""Memory and waiting of a computing process: large buffers stay mapped, waiting threads sleep. Changes no result.
 
 glibc hands every buffer above its threshold (at most 32 MiB) back to the kernel when it is freed and asks for a new
 one the next time, so a training step faults its activations in page by page, again and again. Keeping them in the heap
@@ -43,3 +43,8 @@ def keep_memory() -> bool:
     mallopt = ctypes.CDLL(None).mallopt
     # No mapping of its own for any buffer; and -1 means that the heap is never trimmed.
     return bool(mallopt(_M_MMAP_MAX, 0)) and bool(mallopt(_M_TRIM_THRESHOLD, -1))
+
+
+def give_back() -> bool:
+    """Hands freed memory back to the system at once, kept or not; False where there is no glibc."""
+    return platform.libc_ver()[0] == "glibc" and bool(ctypes.CDLL(None).malloc_trim(ctypes.c_size_t(0)))

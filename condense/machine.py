@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import os
 import platform
 import resource
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from condense import allocator
 
 
 def describe(device: str = "cpu") -> dict[str, Any]:
@@ -72,8 +75,9 @@ def operations_per_second(device: str = "cpu") -> float:
 class PeakMemory:
     """Peak memory in bytes of a block: of the whole process on a CPU, of the allocator on a GPU.
 
-    On Linux the kernel's high-water mark is reset when the block is entered. Where it cannot be, the peak since the
-    start of the process is given.
+    On Linux the kernel's high-water mark is reset when the block is entered, after memory that earlier work has freed
+    went back to the system: what the process kept for later would count as the block's. Where it cannot be, the peak
+    since the start of the process is given.
     """
 
     def __init__(self, device: str = "cpu"):
@@ -84,6 +88,8 @@ class PeakMemory:
         if self._device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self._device)
         else:
+            gc.collect()
+            allocator.give_back()
             # Not Linux, or not permitted: the peak then counts from the start of the process.
             with contextlib.suppress(OSError):
                 Path("/proc/self/clear_refs").write_text("5")

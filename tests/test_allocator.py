@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 TRAINING = """
 import os, sys
 from condense import allocator
@@ -39,3 +41,26 @@ def test_a_wait_policy_of_the_user_is_kept() -> None:
     show = "print(os.environ['OMP_WAIT_POLICY'], os.environ['OMP_NUM_THREADS'])"
     code = f"import os; from condense import allocator; allocator.prepare(3); {show}"
     assert run(code, OMP_WAIT_POLICY="active") == ["active", "3"]
+
+
+PEAKS = """
+from condense import allocator
+allocator.prepare(1)
+import torch
+from condense.machine import PeakMemory
+
+def peak(mebibytes):
+    with PeakMemory() as found:
+        torch.ones(mebibytes, 2**18)
+    return found.bytes
+
+nothing = peak(0)
+print(*((peak(size) - nothing) >> 20 for size in (256, 0, 64)))
+"""
+
+
+def test_the_peak_of_a_block_leaves_out_what_earlier_work_has_freed() -> None:
+    large, nothing, small = map(int, run(PEAKS))
+    assert large == pytest.approx(256, abs=16)
+    assert nothing == pytest.approx(0, abs=16)
+    assert small == pytest.approx(64, abs=16)
