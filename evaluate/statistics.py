@@ -1,4 +1,4 @@
-"""The statistics of the leaderboard: intervals, paired differences, ranks with ties, and the scores of other suites.
+"""The statistics of the leaderboard: intervals, paired differences, open ranks, the scores of other suites.
 
 Accuracies are fractions in [0, 1] everywhere; tables turn them into points.
 
@@ -18,9 +18,10 @@ When one is ahead of the other at the 5 % level. By the number of distillation s
     neither draws                             the t test over runs, which differ in their evaluation seeds only
 Where only one of the two draws, its partner's evaluation is in every difference: the test over runs must agree.
 
-When two rows tie. Every pair of rows is tested so, two-sided, the p values of the table are corrected together by
-Holm's step-down rule, and the rank of a row is one plus the number of rows that are better at the 5 % level after that
-correction. Rows that share fewer than two runs cannot be separated. When all differences are equal the t test is
+Which ranks a row may have. Every pair of rows is tested so, two-sided, and the p values of the table are corrected
+together by Holm's step-down rule. The ranks left open to a row run from one more than the number of rows that are
+better at the 5 % level after that correction to the number of rows that are not worse. Rows that share fewer than two
+runs cannot be separated. When all differences are equal the t test is
 undefined and the exact sign-flip test replaces it: p = 2^(1-n), or 1 when they are all zero.
 """
 
@@ -30,7 +31,7 @@ import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 LEVEL = 0.95  # of every interval
 ALPHA = 1 - LEVEL  # of every test, after correction
@@ -167,17 +168,29 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def ranks(rows: Sequence[Mapping[Run, float]], alpha: float = ALPHA) -> list[int]:
-    """Rank of each row by the rule at the top of this module; rows map a run to its accuracy."""
+class Rank(NamedTuple):
+    """The places in a table that the tests leave open to a row, counted from 1."""
+
+    best: int
+    worst: int
+
+    def __str__(self) -> str:
+        return str(self.best) if self.best == self.worst else f"{self.best}–{self.worst}"
+
+
+def ranks(rows: Sequence[Mapping[Run, float]], alpha: float = ALPHA) -> list[Rank]:
+    """Ranks of each row by the rule at the top of this module; rows map a run to its accuracy."""
     pairs = list(combinations(range(len(rows)), 2))
     found = [compare(rows[i], rows[j]) for i, j in pairs]
     # A pair that cannot be tested stays in the family with p = 1, so that the correction does not depend on luck.
     adjusted = holm([1.0 if gap is None or gap.p is None else gap.p for gap in found])
-    better = [0] * len(rows)
+    better, worse = [0] * len(rows), [0] * len(rows)  # than each row
     for (i, j), gap, p in zip(pairs, found, adjusted, strict=True):
         if gap is not None and p < alpha:
-            better[j if gap.mean > 0 else i] += 1
-    return [1 + count for count in better]
+            ahead, behind = (i, j) if gap.mean > 0 else (j, i)
+            better[behind] += 1
+            worse[ahead] += 1
+    return [Rank(1 + above, len(rows) - below) for above, below in zip(better, worse, strict=True)]
 
 
 def improvement_over_random(set_accuracy: float, random_accuracy: float) -> float:

@@ -20,7 +20,7 @@ from condense import files
 from condense.errors import BadInput
 from condense.evaluate import statistics
 from condense.evaluate.records import Record
-from condense.evaluate.statistics import Comparison, Run, Summary
+from condense.evaluate.statistics import Comparison, Rank, Run, Summary
 from condense.identity import digest
 
 Part = Literal["images", "labels", "extras", "preprocessing", "total"]
@@ -133,7 +133,7 @@ class Table:
     panel: tuple[str, ...]  # those that every row was judged on
     rows: tuple[Row, ...]
     references: tuple[Row, ...]  # the whole training set, of this budget or, failing that, of any other
-    ranks: tuple[int | None, ...]  # one per row
+    ranks: tuple[Rank | None, ...]  # one per row
 
     @cached_property
     def baseline(self) -> Row | None:
@@ -195,7 +195,7 @@ def _table(key: Key, sample: Record, rows: Sequence[Row], references: Sequence[R
 
     ordered = sorted(rows, key=order)
     ranked = [row for row in ordered if means[id(row)] is not None]
-    ranks: list[int | None] = [*statistics.ranks([row.runs(panel) for row in ranked])]
+    ranks: list[Rank | None] = [*statistics.ranks([row.runs(panel) for row in ranked])]
     ranks += [None] * (len(ordered) - len(ranked))
     return Table(key, sample, tuple(networks), panel, tuple(ordered), tuple(references), tuple(ranks))
 

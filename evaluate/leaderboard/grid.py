@@ -9,7 +9,7 @@ from condense.evaluate import statistics
 from condense.evaluate.leaderboard import reported
 from condense.evaluate.leaderboard.board import PARTS, Row, Score, Table
 from condense.evaluate.leaderboard.reported import Reported
-from condense.evaluate.statistics import Summary
+from condense.evaluate.statistics import Rank, Summary
 from condense.quantities import duration, size
 
 NONE = "–"
@@ -18,6 +18,10 @@ RULE = (
     "A row is better than another by a paired test, Holm-corrected at 5 %: over the means of each distillation seed "
     "where they share three or more; with two, over the common runs, and both sets must be above; with one, over its "
     "runs, which speaks of the sets and not of the methods."
+)
+RANKS = (
+    "Ranks run from one more than the number of rows that are better to the number of rows that are not worse: the "
+    "places that the tests leave open."
 )
 
 
@@ -85,8 +89,7 @@ def accuracy(table: Table, sources: list[Reported]) -> Grid:
         rows.append(tuple(cells))
     caption = (
         f"Test accuracy in percent: mean ± half of the 95 % interval over runs (their number). {RUNS} Means and rank "
-        f"are over {_listed(table.panel)}. A rank is one more than the number of rows that are better. {RULE} So a row "
-        "that varies much can rank above one with a higher mean."
+        f"are over {_listed(table.panel)}. {RANKS} {RULE} So a row that varies much has many ranks left."
     )
     if not table.panel:
         caption += " No network was judged for every row, so there is no mean and no rank."
@@ -172,13 +175,13 @@ def _each(means: Sequence[float], *, sign: bool = False) -> Cell:
     return Cell(each_set(means, sign=sign) if len(means) > 1 else NONE, min(means) if len(means) > 1 else None)
 
 
-def _ranked(table: Table) -> list[tuple[Row, int | None]]:
+def _ranked(table: Table) -> list[tuple[Row, Rank | None]]:
     return [*zip(table.rows, table.ranks, strict=True), *((row, None) for row in table.references)]
 
 
-def _rank_cell(table: Table, row: Row, rank: int | None, notes: _Notes) -> Cell:
+def _rank_cell(table: Table, row: Row, rank: Rank | None, notes: _Notes) -> Cell:
     if rank is not None:
-        return Cell(str(rank), rank)
+        return Cell(str(rank), rank.best)
     if row.kind == "full":
         why = "The whole training set: a reference, not ranked."
         if (budget := row.records[0].budget_name) != table.key.budget:

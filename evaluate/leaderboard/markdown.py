@@ -49,7 +49,7 @@ def index(tables: Sequence[Table], transfers: Sequence[TransferTable], sources: 
     for table in tables:
         protocol = table.sample.protocol
         path = f"{table.key.path}.md"
-        first = [row.name for row, rank in zip(table.rows, table.ranks, strict=True) if rank == 1]
+        first = [row.name for row, rank in zip(table.rows, table.ranks, strict=True) if rank and rank.best == 1]
         if len(first) > 4:
             first = [*first[:3], f"{len(first) - 3} more"]
         cells = [

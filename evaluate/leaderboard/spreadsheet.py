@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from condense.evaluate.leaderboard import board, reported, words
 from condense.evaluate.leaderboard.board import Row, Table
 from condense.evaluate.leaderboard.reported import Reported
+from condense.evaluate.statistics import Rank
 
 
 def page(table: Table, sources: list[Reported]) -> str:
@@ -22,11 +23,12 @@ def page(table: Table, sources: list[Reported]) -> str:
     return target.getvalue()
 
 
-def _fields(table: Table, row: Row, rank: int | None, sources: list[Reported]) -> dict[str, object]:
+def _fields(table: Table, row: Row, rank: Rank | None, sources: list[Reported]) -> dict[str, object]:
     fields: dict[str, object] = {
         "protocol": table.key.protocol, "track": table.sample.protocol.track, "tier": words.tier_name(table),
-        "dataset": table.key.dataset, "budget": table.key.budget, "rank": rank, "method": row.method,
-        "setting": row.setting, "kind": row.kind, "distillation seeds": len(row.seeds),
+        "dataset": table.key.dataset, "budget": table.key.budget,
+        "best rank": rank and rank.best, "worst rank": rank and rank.worst,
+        "method": row.method, "setting": row.setting, "kind": row.kind, "distillation seeds": len(row.seeds),
     }  # fmt: skip
     for name in table.networks:
         score = row.scores.get(name)

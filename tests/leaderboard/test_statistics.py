@@ -180,24 +180,24 @@ def row(mean: float, spread: float, runs: int = 6) -> dict[tuple[int | None, int
 
 
 def test_rows_that_the_corrected_test_separates_have_ranks_of_their_own() -> None:
-    assert ranks([row(0.3, 0.001), row(0.5, 0.001), row(0.4, 0.001)]) == [3, 1, 2]
+    assert ranks([row(0.3, 0.001), row(0.5, 0.001), row(0.4, 0.001)]) == [(3, 3), (1, 1), (2, 2)]
 
 
-def test_rows_that_it_does_not_separate_share_a_rank_and_the_next_one_counts_them() -> None:
-    assert ranks([row(0.50, 0.02), row(0.501, 0.02), row(0.3, 0.001)]) == [1, 1, 3]
+def test_rows_that_it_does_not_separate_leave_each_other_both_places() -> None:
+    assert ranks([row(0.50, 0.02), row(0.501, 0.02), row(0.3, 0.001)]) == [(1, 2), (1, 2), (3, 3)]
 
 
 def test_ranks_follow_the_sets_and_not_the_runs() -> None:
     low = sets(*[[0.300, 0.301, 0.302]] * 2)
-    assert ranks([low, sets([0.400, 0.402, 0.401], [0.350, 0.352, 0.351])]) == [2, 1]
-    assert ranks([low, sets([0.400, 0.402, 0.401], [0.2995, 0.301, 0.301])]) == [1, 1]
-    assert ranks([sets(*[[0.30] * 4] * 3), sets([0.31] * 4, [0.35] * 4, [0.33] * 4)]) == [1, 1]
-    assert ranks([sets(*[[0.30] * 4] * 3), sets([0.41] * 4, [0.42] * 4, [0.43] * 4)]) == [2, 1]
+    assert ranks([low, sets([0.400, 0.402, 0.401], [0.350, 0.352, 0.351])]) == [(2, 2), (1, 1)]
+    assert ranks([low, sets([0.400, 0.402, 0.401], [0.2995, 0.301, 0.301])]) == [(1, 2), (1, 2)]
+    assert ranks([sets(*[[0.30] * 4] * 3), sets([0.31] * 4, [0.35] * 4, [0.33] * 4)]) == [(1, 2), (1, 2)]
+    assert ranks([sets(*[[0.30] * 4] * 3), sets([0.41] * 4, [0.42] * 4, [0.43] * 4)]) == [(2, 2), (1, 1)]
 
 
 def test_without_pairs_nothing_is_separated() -> None:
-    assert ranks([sets([0.9]), sets([0.1]), {}]) == [1, 1, 1]
-    assert ranks([sets([0.9, 0.91]), {(0, 3): 0.1, (0, 4): 0.11}]) == [1, 1]
+    assert ranks([sets([0.9]), sets([0.1]), {}]) == [(1, 3)] * 3
+    assert ranks([sets([0.9, 0.91]), {(0, 3): 0.1, (0, 4): 0.11}]) == [(1, 2)] * 2
     assert ranks([]) == []
 
 
@@ -209,8 +209,8 @@ def test_a_difference_that_alone_is_significant_may_not_survive_the_correction()
     assert gap.p is not None
     assert gap.p < 0.05
     crowd = [sets([0.4 + 0.2 * math.sin(5.0 * run + i) for run in range(6)]) for i in range(24)]
-    assert ranks([first, second])[1] == 2
-    assert ranks([first, second, *crowd])[1] == 1
+    assert ranks([first, second]) == [(1, 1), (2, 2)]
+    assert ranks([first, second, *crowd])[:2] == [(1, 26)] * 2
 
 
 @pytest.mark.parametrize(("ior", "hlr", "expected"), [(20, 35, 0.2382), (5, 10, 0.2584), (30, 10, 0.3137)])
