@@ -307,7 +307,7 @@ def _exchange(parsers: dict[str, Parser]) -> None:
     parsers["show"].add_argument("--per-class", type=_at_least_one, default=10, metavar="N", help="(default: 10)")
     parsers["card"].add_argument("--results", type=Path, metavar="DIR", help="add the accuracies recorded there")
     parsers["verify"].add_argument("paths", nargs="+", metavar="SET|RECORD")
-    parsers["export"].add_argument("format", metavar="FORMAT", help="npz, pt, imagefolder, self-contained")
+    parsers["export"].add_argument("format", metavar="FORMAT", help="npz, pt, imagefolder, parquet, self-contained")
     parsers["export"].add_argument("target", type=Path, metavar="TARGET")
     for name in ("show", "import", "export"):
         parsers[name].add_argument("--data-dir", type=Path, metavar="DIR", help="(default: $CONDENSE_DATA)")
@@ -318,7 +318,7 @@ def _exchange(parsers: dict[str, Parser]) -> None:
 
 def _import(parsers: dict[str, Parser]) -> None:
     parser = parsers["import"]
-    parser.add_argument("format", metavar="FORMAT", help="mtt, datm, imagefolder, npz")
+    parser.add_argument("format", metavar="FORMAT", help="dc, mtt, datm, selfsup, imagefolder, npz")
     parser.add_argument("source", type=Path, metavar="SOURCE", help="the foreign file or folder")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the set")
     _dataset(parser)

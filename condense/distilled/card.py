@@ -14,6 +14,7 @@ from condense.errors import BadInput
 if TYPE_CHECKING:
     from condense.distilled.container import DistilledSet
 
+_DATA = "data.safetensors"
 _READER = Path(__file__).with_name("reader.py")
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 _PLAIN_SCALAR = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*")
@@ -53,8 +54,8 @@ class Result:
 def render(distilled: DistilledSet, results: Sequence[Result] | None = None) -> str:
     """The card as Markdown; equal sets and results give equal text."""
     parts = [
-        "---\n" + _yaml(front_matter(distilled, results or ())) + "---",
-        f"# {_title(distilled)}",
+        header(distilled, results or ()),
+        f"# {title(distilled)}",
         _introduction(distilled),
         _USES,
         _structure(distilled),
@@ -68,7 +69,12 @@ def render(distilled: DistilledSet, results: Sequence[Result] | None = None) -> 
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def front_matter(distilled: DistilledSet, results: Sequence[Result] = ()) -> dict[str, Any]:
+def header(distilled: DistilledSet, results: Sequence[Result] = (), *, data_files: str = _DATA) -> str:
+    """The front matter as YAML between its rules.  data_files: where the images are."""
+    return "---\n" + _yaml(front_matter(distilled, results, data_files=data_files)) + "---"
+
+
+def front_matter(distilled: DistilledSet, results: Sequence[Result] = (), *, data_files: str = _DATA) -> dict[str, Any]:
     """Fields of a Hugging Face data-set card, and ours under `dd`."""
     made = distilled.provenance
     dataset = made.get("dataset", {})
@@ -90,7 +96,7 @@ def front_matter(distilled: DistilledSet, results: Sequence[Result] = ()) -> dic
     }
     return {
         "license": dataset.get("licence", "unknown"),
-        "pretty_name": _title(distilled),
+        "pretty_name": title(distilled),
         "task_categories": [
             "image-feature-extraction" if distilled.labels.kind == "representation" else "image-classification"
         ],
@@ -98,12 +104,13 @@ def front_matter(distilled: DistilledSet, results: Sequence[Result] = ()) -> dic
         "annotations_creators": ["machine-generated"],
         "source_datasets": [dataset["name"]] if "name" in dataset else [],
         "tags": ["dataset-distillation", *([method] if method else [])],
-        "configs": [{"config_name": "default", "data_files": "data.safetensors"}],
+        "configs": [{"config_name": "default", "data_files": data_files}],
         "dd": {name: value for name, value in facts.items() if value not in (None, [])},
     }
 
 
-def _title(distilled: DistilledSet) -> str:
+def title(distilled: DistilledSet) -> str:
+    """Method, data set and size."""
     made = distilled.provenance
     method = made.get("title") or made.get("method") or "Distilled set"
     dataset = made.get("dataset", {}).get("name")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 from torch import Tensor
 
 from condense.distilled.container import DistilledSet
@@ -35,6 +37,25 @@ def label_values(distilled: DistilledSet, layout: str) -> Tensor:
             "self-contained keeps"
         )
     return distilled.labels.values.cpu()
+
+
+def rounding(distilled: DistilledSet) -> list[str]:
+    """What is worth saying of the set as pictures: nothing where its images are pixels already."""
+    if distilled.images is None or not distilled.images.is_floating_point():
+        return []
+    return ["the images were floating-point numbers; pictures hold them clamped to [0, 1] and rounded to 8 bits"]
+
+
+def png(image: Tensor) -> bytes:
+    """A lossless picture of uint8 (C, H, W) with one or three channels."""
+    from PIL import Image
+
+    if image.shape[0] not in (1, 3):
+        raise BadInput(f"a picture has one or three channels, these images have {image.shape[0]}; export npz instead")
+    array = image[0].numpy() if image.shape[0] == 1 else image.permute(1, 2, 0).contiguous().numpy()
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
 
 
 def _surplus(distilled: DistilledSet) -> str:

@@ -6,10 +6,20 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from condense.errors import BadInput, DamagedFile
+
+# Numbers that NumPy made: the function that restores them, under the names it has had, and their types.
+_SCALAR = np.int64(0).__reduce__()[0]
+_NUMBERS: list[Any] = [
+    (_SCALAR, "numpy.core.multiarray.scalar"),
+    (_SCALAR, "numpy._core.multiarray.scalar"),
+    np.dtype,
+    *(type(np.dtype(kind)) for kind in (np.int32, np.int64, np.float32, np.float64)),
+]
 
 
 def read_tensor(path: Path) -> Tensor:
@@ -19,7 +29,7 @@ def read_tensor(path: Path) -> Tensor:
         BadInput: when the file is absent or holds something else than one tensor.
         DamagedFile: when it cannot be read as tensors alone; code in it is never run.
     """
-    value = _load(path)
+    value = read_plain(path)
     if not isinstance(value, Tensor):
         raise BadInput(f"{path} holds {type(value).__name__}, expected one tensor; save the tensor by itself")
     return value.detach()
@@ -31,7 +41,7 @@ def read_number(path: Path) -> float:
     Raises:
         BadInput, DamagedFile: as `read_tensor`.
     """
-    value = _load(path)
+    value = read_plain(path)
     if isinstance(value, Tensor) and value.numel() == 1:
         return float(value)
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -71,11 +81,19 @@ def _shards(folder: Path, stem: str) -> list[Path]:
     return [numbered[index] for index in sorted(numbered)]
 
 
-def _load(path: Path) -> Any:
+def read_plain(path: Path) -> Any:
+    """Lists, tuples and dicts of tensors, numbers and texts, on the CPU.
+
+    Raises:
+        BadInput: when the file is absent.
+        DamagedFile: when it cannot be read as these alone; code in it is never run.
+    """
     if not path.is_file():
-        raise BadInput(f"{path} does not exist; give the folder of the published set")
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise BadInput(f"{path} {what}; give the file or folder of the published set")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(_NUMBERS):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises a dozen types for a file that is not what it expects
         # Its own text advises to read the file in the way that runs what is in it.
-        raise DamagedFile(path, f"cannot be read as tensors alone ({type(error).__name__})") from error
+        raise DamagedFile(path, f"cannot be read as tensors and numbers alone ({type(error).__name__})") from error

@@ -21,17 +21,10 @@ import torch
 from torch import Tensor
 
 from condense.distilled.labels import ReplayedLabels
+from condense.distilled.tensor_files import read_plain
 from condense.errors import BadInput, DamagedFile
 
 _FIELDS = 6
-# The sides of a box are NumPy's numbers: the function that makes them, under the names it has had, and their types.
-_SCALAR = np.int64(0).__reduce__()[0]
-_NUMBERS: list[Any] = [
-    (_SCALAR, "numpy.core.multiarray.scalar"),
-    (_SCALAR, "numpy._core.multiarray.scalar"),
-    np.dtype,
-    *(type(np.dtype(kind)) for kind in (np.int32, np.int64, np.float32, np.float64)),
-]
 
 
 def read_fkd(folder: str | Path, orders: Sequence[Tensor], *, classes: Tensor | None = None) -> ReplayedLabels:
@@ -134,12 +127,7 @@ def _fields(path: Path) -> dict[str, Tensor]:
 
 
 def _read(path: Path) -> list[Any]:
-    try:
-        with torch.serialization.safe_globals(_NUMBERS):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises a dozen types for a file that is not what it expects
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise DamagedFile(path, f"cannot be read as tensors and numbers alone: {reason}") from error
+    content = read_plain(path)
     if problem := _problem(content):
         raise DamagedFile(path, f"not a batch of FKD labels: {problem}")
     return list(content)

@@ -23,10 +23,13 @@ def test_the_folder_is_the_registry() -> None:
     known = {layout.name: (layout.read is not None, layout.write is not None) for layout in layouts()}
     assert known == {
         "datm": (True, False),
+        "dc": (True, False),
         "imagefolder": (True, True),
         "mtt": (True, False),
         "npz": (True, True),
+        "parquet": (False, True),
         "pt": (False, True),
+        "selfsup": (True, False),
         "self-contained": (False, True),
     }
     assert all(layout.summary for layout in layouts())
@@ -133,7 +136,7 @@ def test_a_bound_selection_exports_its_pixels(ask: Ask, train: Split, space: Pre
         assert torch.equal(import_set(layout, ask(tmp_path / source)).distilled.tensors()["images"], train.take(index))
 
 
-@pytest.mark.parametrize("layout", ["npz", "pt", "imagefolder", "self-contained"])
+@pytest.mark.parametrize("layout", ["npz", "pt", "imagefolder", "parquet", "self-contained"])
 def test_an_export_does_not_write_over_what_is_there_unless_told(make: Make, layout: str, tmp_path: Path) -> None:
     target = tmp_path / "out"
     export_set(layout, make(), target)
@@ -143,7 +146,7 @@ def test_an_export_does_not_write_over_what_is_there_unless_told(make: Make, lay
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-@pytest.mark.parametrize("layout", ["npz", "pt", "imagefolder"])
+@pytest.mark.parametrize("layout", ["npz", "pt", "imagefolder", "parquet"])
 def test_what_a_format_cannot_hold_is_not_dropped(make: Make, replayed: Labels, layout: str, tmp_path: Path) -> None:
     losing = [
         make(extras={"bias": torch.zeros(1)}),

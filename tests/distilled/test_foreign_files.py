@@ -45,7 +45,7 @@ class Malicious:
 
 def test_a_pickle_is_never_run(write_pt: Write, ask: Ask, images: torch.Tensor, tmp_path: Path) -> None:
     folder = write_pt(tmp_path / "in", images_best=Malicious(), labels_best=HARD)
-    with pytest.raises(DamagedFile, match=r"images_best\.pt: .*as tensors alone"):
+    with pytest.raises(DamagedFile, match=r"images_best\.pt: .*as tensors and numbers alone"):
         import_set("mtt", ask(folder, space="normalised"))
     np.savez(tmp_path / "x.npz", images=np.array([Malicious()], dtype=object), labels=HARD.numpy())
     with pytest.raises(DamagedFile, match=r"x\.npz"):
@@ -157,3 +157,84 @@ def test_pictures_are_pixels_whatever_is_claimed(ask: Ask, tmp_path: Path) -> No
     picture(tmp_path / "in" / "apple" / "a.png", 0)
     with pytest.raises(BadInput, match="picture files hold uint8 pixels, --space zca was given"):
         import_set("imagefolder", ask(tmp_path / "in", space="zca"))
+
+
+def repetitions(count: int, path: Path) -> list[torch.Tensor]:
+    """A file as the code of DC writes it, with the accuracies that NumPy made; the images of each repetition."""
+    found = [torch.randn(9, 3, 6, 8) for _ in range(count)]
+    accuracies = {"ConvNet": [np.float64(0.5)] * count, "times": [np.int64(3)]}
+    torch.save({"data": [[images, HARD] for images in found], "accs_all_exps": accuracies}, path)
+    return found
+
+
+def test_one_repetition_of_dc_is_taken_by_the_seed(ask: Ask, tmp_path: Path) -> None:
+    path = tmp_path / "res_DM_toys_ConvNet_3ipc.pt"
+    sets = repetitions(3, path)
+    for seed, images in enumerate(sets):
+        found = import_set("dc", ask(path, seed=seed, method="dm")).distilled
+        assert torch.equal(found.tensors()["images"], images)
+        assert torch.equal(found.labels.hard(), HARD)
+        assert (found.provenance["seed"], found.provenance["method"]) == (seed, "dm")
+        assert found.preprocessing.spec()["kind"] == "normalise"  # as that code trains
+    assert import_set("dc", ask(path, space="zca")).distilled.preprocessing.spec()["kind"] == "zca"
+    for seed in (3, -1):
+        with pytest.raises(BadInput, match=rf"3 repetitions, number {seed} was asked for; give --seed 0 to 2"):
+            import_set("dc", ask(path, seed=seed))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (torch.zeros(3), "no list 'data'"),
+        ({"data": []}, "no list 'data'"),
+        ({"data": [[torch.zeros(9, 3, 6, 8)]]}, "something else than pairs"),
+        ({"data": [["images", "labels"]]}, "something else than pairs"),
+        ({"data": [[torch.randn(9, 3, 6, 8), HARD[:8]]]}, "9 images came with 8 labels"),
+    ],
+)
+def test_a_file_that_is_none_of_dc_is_refused(ask: Ask, content: object, message: str, tmp_path: Path) -> None:
+    torch.save(content, tmp_path / "res.pt")
+    with pytest.raises(BadInput, match=message):
+        import_set("dc", ask(tmp_path / "res.pt"))
+    with pytest.raises(BadInput, match="is a folder; give the file"):
+        import_set("dc", ask(tmp_path))
+
+
+def test_a_pickle_of_dc_is_never_run(ask: Ask, tmp_path: Path) -> None:
+    torch.save({"data": [[torch.randn(9, 3, 6, 8), HARD]], "accs_all_exps": Malicious()}, tmp_path / "res.pt")
+    with pytest.raises(DamagedFile, match=r"res\.pt: .*as tensors and numbers alone"):
+        import_set("dc", ask(tmp_path / "res.pt"))
+
+
+def test_target_vectors_are_no_labels_and_are_not_probed(
+    write_pt: Write, ask: Ask, images: torch.Tensor, tmp_path: Path
+) -> None:
+    vectors = torch.randn(9, 7)
+    folder = write_pt(tmp_path / "in", x_syn=images.clone().requires_grad_(), y_syn=vectors)
+
+    def probe(imported: DistilledSet) -> tuple[int, int]:
+        raise AssertionError("a set without classes cannot be probed")
+
+    imported = import_set("selfsup", ask(folder, space="normalised"), probe)
+    assert imported.probe is None
+    assert torch.equal(imported.distilled.tensors()["targets_repr"], vectors)
+    with pytest.raises(BadInput, match="a vector of 7 numbers, which is no label of 3 classes"):
+        import_set("selfsup", ask(folder, space="normalised", label_form="logits"))
+    with pytest.raises(BadInput, match="does not state the pixel space"):
+        import_set("selfsup", ask(folder))
+
+
+def test_the_labels_of_its_baselines_have_to_be_called_by_their_form(
+    write_pt: Write, ask: Ask, images: torch.Tensor, tmp_path: Path
+) -> None:
+    rows = torch.randn(9, 3)
+    folder = write_pt(tmp_path / "in", x_syn=images, y_syn=rows)
+    with pytest.raises(BadInput, match="say what they are with --label-form"):
+        import_set("selfsup", ask(folder, space="normalised"))
+    found = import_set("selfsup", ask(folder, space="normalised", label_form="logits")).distilled
+    assert torch.equal(found.tensors()["labels_soft"], rows)
+    write_pt(tmp_path / "in", y_syn=HARD)
+    assert torch.equal(import_set("selfsup", ask(folder, space="normalised")).distilled.labels.hard(), HARD)
+    write_pt(tmp_path / "in", y_syn=HARD[:8])
+    with pytest.raises(BadInput, match="9 images came with 8 targets"):
+        import_set("selfsup", ask(folder, space="normalised"))

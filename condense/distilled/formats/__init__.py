@@ -14,6 +14,7 @@ from pathlib import Path
 
 from condense.distilled.container import DistilledSet
 from condense.distilled.foreign import Probe, Probed, Request, probed
+from condense.distilled.labels import Representations
 from condense.errors import BadInput, UnknownName
 
 Read = Callable[[Request], DistilledSet]
@@ -32,7 +33,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Imported:
-    """An imported set, with what the probe found (None without a probe)."""
+    """An imported set, with what the probe found: None without a probe, and for a set that knows no classes."""
 
     distilled: DistilledSet
     probe: Probed | None
@@ -58,7 +59,9 @@ def import_set(layout: str, request: Request, probe: Probe | None = None) -> Imp
     if layout not in readers:
         raise UnknownName("import format", layout, readers)
     distilled = readers[layout](request)
-    return Imported(distilled, None if probe is None else probed(distilled, request.dataset, probe))
+    if probe is None or isinstance(distilled.labels, Representations):
+        return Imported(distilled, None)
+    return Imported(distilled, probed(distilled, request.dataset, probe))
 
 
 def export_set(layout: str, distilled: DistilledSet, target: Path, *, replace_existing: bool = False) -> list[str]:

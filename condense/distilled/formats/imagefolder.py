@@ -6,7 +6,6 @@ get lost.
 
 from __future__ import annotations
 
-import io
 import re
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from condense import files
 from condense.distilled.container import DistilledSet
-from condense.distilled.exchange import label_values, require_plain
+from condense.distilled.exchange import label_values, png, require_plain, rounding
 from condense.distilled.foreign import Request, compose, in_space
 from condense.distilled.labels import HardLabels
 from condense.distilled.preview import pixels
@@ -61,10 +60,8 @@ def write(distilled: DistilledSet, target: Path) -> list[str]:
     with files.staged_directory(target, replace_existing=True) as folder:
         for part in torch.arange(len(distilled)).split(_CHUNK):
             for index, image in zip(part.tolist(), pixels(distilled, part), strict=True):
-                files.write_bytes(folder / names[labels[index]] / f"{index:0{digits}d}.png", _png(image))
-    if distilled.images is not None and distilled.images.is_floating_point():
-        return ["the images were floating-point numbers; pictures hold them clamped to [0, 1] and rounded to 8 bits"]
-    return []
+                files.write_bytes(folder / names[labels[index]] / f"{index:0{digits}d}.png", png(image))
+    return rounding(distilled)
 
 
 def _class_folders(request: Request) -> list[Path | None]:
@@ -111,15 +108,3 @@ def _picture(path: Path, shape: tuple[int, int, int]) -> Tensor:
     if tuple(image.shape) != shape:
         raise BadInput(f"{path} is {image.shape[2]} x {image.shape[1]} pixels, expected {shape[2]} x {shape[1]}")
     return image
-
-
-def _png(image: Tensor) -> bytes:
-    """uint8 (C, H, W) with one or three channels."""
-    from PIL import Image
-
-    if image.shape[0] not in (1, 3):
-        raise BadInput(f"a picture has one or three channels, these images have {image.shape[0]}; export npz instead")
-    array = image[0].numpy() if image.shape[0] == 1 else image.permute(1, 2, 0).contiguous().numpy()
-    buffer = io.BytesIO()
-    Image.fromarray(array).save(buffer, format="PNG", optimize=True)
-    return buffer.getvalue()
