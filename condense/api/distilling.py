@@ -86,6 +86,7 @@ def distill(
             "changed": _changed(plugin.config(preset), config),  # follows from the configuration: no identity
             "request": digest(request),  # finds this set again; equal content from changed code is the same set
             "peak_bytes": peak.bytes,
+            "licence": source.licence,  # of the data set; what is said of it, no part of the content
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "host": machine.describe(place.device),
         },

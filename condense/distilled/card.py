@@ -95,7 +95,7 @@ def front_matter(distilled: DistilledSet, results: Sequence[Result] = (), *, dat
         ],
     }
     return {
-        "license": dataset.get("licence", "unknown"),
+        "license": made.get("volatile", {}).get("licence") or "unknown",
         "pretty_name": title(distilled),
         "task_categories": [
             "image-feature-extraction" if distilled.labels.kind == "representation" else "image-classification"
@@ -214,7 +214,11 @@ def _source(distilled: DistilledSet) -> str:
     dataset = distilled.provenance.get("dataset", {})
     named = f"The training split of **{dataset['name']}**" if "name" in dataset else "A training split without a record"
     mark = f", fingerprint `{dataset['fingerprint']}`" if "fingerprint" in dataset else ""
-    return f"## Source data\n\n{named}{mark}. The licence and the terms of that data set hold for what is made from it."
+    licence = distilled.provenance.get("volatile", {}).get("licence")
+    terms = (
+        f"Its licence ({licence}) and its terms hold" if licence else "The licence and the terms of that data set hold"
+    )
+    return f"## Source data\n\n{named}{mark}. {terms} for what is made from it."
 
 
 def _results(results: Sequence[Result]) -> str:

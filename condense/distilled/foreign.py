@@ -196,6 +196,7 @@ def _provenance(request: Request, layout: str, count: int, labels: Labels) -> di
         "trained_on": "not stated",
         "engine": {},
         "stops": {},
+        "volatile": {"licence": request.dataset.licence},
     }
 
 

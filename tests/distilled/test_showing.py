@@ -62,6 +62,15 @@ dd:
     )
 
 
+def test_the_card_names_the_licence_of_the_data_that_changes_no_identity(make: Make) -> None:
+    plain = make()
+    provenance = {**plain.provenance, "volatile": {"licence": "CC BY 4.0"}}
+    made = replace(plain, provenance=provenance)
+    assert 'license: "CC BY 4.0"' in front(card.render(made))
+    assert "Its licence (CC BY 4.0) and its terms hold" in card.render(made)
+    assert made.id == plain.id
+
+
 def test_words_that_yaml_reads_as_something_else_are_quoted() -> None:
     assert card._yaml({"a": "no", "b": "3e4", "c": "x: y", "d": "plain", "e": True}) == (
         'a: "no"\nb: "3e4"\nc: "x: y"\nd: plain\ne: true\n'
