@@ -13,8 +13,8 @@ CV-DD and of SRe2L++, its baseline, two of the others. Nobody has a home advanta
 Own labels stand in their own protocols, which train on them as they come: CV-DD's published ones (regions, steps of 16
 in groups of 8 with batch statistics, CutMix) by `cvdd-cifar10`, INFER's fixed ones by `infer-static`, on the same two
 students. There random and RDED images have the very labels of the method, by `condense relabel`, and each ingredient of
-CV-DD's labels is changed on the same images: equal votes, running statistics, and the labels of one epoch repeated,
-since that protocol has no place for one label an image.
+CV-DD's labels is changed on the same images: equal votes, running statistics, and one epoch repeated, since that
+protocol has no place for one label an image: its views, mixes and groups are repeated with the labels.
 
 How much the batch-norm term weighs follows from the depth of the teacher, so it is chosen first, on held-out training
 images, and is one number for SRe2L, CDA, SRe2L++ and CV-DD (`WEIGHT` below):
@@ -33,7 +33,8 @@ is, since a request names the code of its method.
 `table` prints accuracies, the paired differences by the rule of the leaderboard, the means of each distillation seed,
 CV-DD's prior performances and votes, and what each set takes on disk. `teachers` prints the committee's accuracy on
 held-out and on test images; nothing is chosen by the latter. Distillation seeds share the teachers, so their spread
-leaves out the luck of a teacher. An ablation of CV-DD's start or batch-norm term measures its votes so, too.
+leaves out the luck of a teacher; they share its prior performance, which is one draw, too. An ablation of CV-DD's
+start or batch-norm term measures its votes so, too.
 
 What the size changes of the published settings: a quarter of CV-DD's and SRe2L++'s steps; crops and flips for SRe2L,
 so that CDA differs from it by the schedule alone; one ResNet-18 for RDED; the same kind of labels for all but RDED and
@@ -103,7 +104,7 @@ OFF: dict[str, dict[str, Any]] = {
 CHANGED: dict[str, dict[str, Any]] = {
     "equal-votes": {"weights": None},
     "running-statistics": {"statistics": None},
-    "one-epoch": {"epochs": 1},
+    "one-epoch-of-views": {"epochs": 1},
 }
 
 

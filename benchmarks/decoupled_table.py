@@ -34,12 +34,9 @@ def table(chosen: Sequence[Row], known: Sequence[Row], networks: Mapping[str, Se
             for row in chosen:
                 if found[row.name]:
                     print(mean_line(row.name, found[row.name]))
-            print("\n| row | against | difference (95 %) | p | by set | verdict |")
+            print("\n| row | against | difference (95 %) | p, Holm-corrected in this table | by set | verdict |")
             print("|---|---|---|---|---|---|")
-            for row in chosen:
-                for other in row.against:
-                    if line := claim_line(row.name, other, found):
-                        print(line)
+            print("\n".join(claim_lines([(row.name, other) for row in chosen for other in row.against], found)))
     there = [row for row in chosen if row.folder(0).is_dir()]
     print("\n| row | images stored | stands for | bytes of images | labels | bytes | logits | extras | together |")
     print("|---|---|---|---|---|---|---|---|---|")
@@ -59,22 +56,25 @@ def mean_line(name: str, values: Runs) -> str:
     return f"| {name} | {interval(whole)} | {of_sets(values)} | {whole.n} |"
 
 
-def claim_line(name: str, other: str, found: Mapping[str, Runs]) -> str | None:
-    """How two rows stand to each other by the leaderboard's rule: over sets where there are three, else over runs."""
-    from condense.evaluate.leaderboard.words import basis
-    from condense.evaluate.statistics import compare
+def claim_lines(pairs: Sequence[tuple[str, str]], found: Mapping[str, Runs]) -> list[str]:
+    """How rows stand to each other by the leaderboard's rule: over sets where there are three, else over runs.
 
-    gap = compare(found[name], found[other])
-    if gap is None:
-        return None
-    claim = gap.over_runs if gap.over_sets is None else gap.over_sets
-    means = " ".join(f"{100 * value:+.2f}" for value in gap.by_set.values())
-    if gap.beats or gap.loses:
-        verdict = f"{'ahead' if gap.beats else 'behind'} {basis(gap)}"
-    else:
+    All pairs that share a run are one family of tests, corrected by Holm's rule as the leaderboard's are.
+    """
+    from condense.evaluate.leaderboard.words import basis
+    from condense.evaluate.statistics import ALPHA, compare, holm
+
+    gaps = {pair: gap for pair in pairs if (gap := compare(found[pair[0]], found[pair[1]])) is not None}
+    adjusted = holm([1.0 if gap.p is None else gap.p for gap in gaps.values()])
+    lines = []
+    for ((name, other), gap), p in zip(gaps.items(), adjusted, strict=True):
+        claim = gap.over_runs if gap.over_sets is None else gap.over_sets
+        means = " ".join(f"{100 * value:+.2f}" for value in gap.by_set.values())
         verdict = f"not separated ({'runs' if gap.over_sets is None else 'distillation seeds'})"
-    p = "" if gap.p is None else f"{gap.p:.2g}"
-    return f"| {name} | {other} | {interval(claim, '+')} | {p} | {means} | {verdict} |"
+        if p < ALPHA:
+            verdict = f"{'ahead' if gap.mean > 0 else 'behind'} {basis(gap)}"
+        lines.append(f"| {name} | {other} | {interval(claim, '+')} | {p:.2g} | {means} | {verdict} |")
+    return lines
 
 
 def bill(row: Row) -> str:

@@ -5,11 +5,11 @@
 
 For the rate of FRePo on CIFAR-10, with the preset of its table and as long as two cores allow:
 
-    python benchmarks/pilot.py frepo cifar10 --ipc 10 --preset published-cifar10 --vary lr 0.001 0.003 0.01 \
-        --recipe hard-narrow --set network=convnet:width=32,growth=2,norm=batch,norm_at=input --set steps=1000 \
+    python benchmarks/pilot.py frepo cifar10 --ipc 10 --preset published-cifar10 --vary lr 0.001 0.003 0.01 \\
+        --recipe hard-narrow --set network=convnet:width=32,growth=2,norm=batch,norm_at=input --set steps=1000 \\
         --set real_batch=256 --threads 1 --out results/benchmarks/pilot.json
-    python benchmarks/pilot.py frepo cifar10 --ipc 1 --preset published-cifar10 --vary lr 0.001 0.003 0.01 \
-        --recipe hard-narrow --set network=convnet:width=32,growth=2,norm=batch,norm_at=input --set steps=4000 \
+    python benchmarks/pilot.py frepo cifar10 --ipc 1 --preset published-cifar10 --vary lr 0.001 0.003 0.01 \\
+        --recipe hard-narrow --set network=convnet:width=32,growth=2,norm=batch,norm_at=input --set steps=4000 \\
         --set real_batch=256 --threads 1 --out results/benchmarks/pilot.json
 
 Each value distils nine tenths of the training split with each of --seeds; two narrow ConvNets are trained on each set

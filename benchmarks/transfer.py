@@ -54,9 +54,8 @@ SETTINGS = {
     "teacher_projector": "512",
     "teacher_precision": "bfloat16",
 }
-# One core with AVX-512: the narrow ConvNet in float32, as it is and compiled, and the narrow ResNet in bfloat16.
-# Of the methods that see labels: lengths of half an hour at most for a set of 500 images; pixel space and networks of
-# KRR-ST, so that the same baseline stands beside them.
+# Of the methods that see labels: lengths of half an hour at most for a set of 500 images; pixel space and widths of
+# KRR-ST.
 LABELLED = {
     "frepo": {
         "steps": "1500",  # published 500 000
@@ -76,6 +75,7 @@ LABELLED = {
     },
 }
 METHODS = ("krr_st", *LABELLED)
+# One core with AVX-512: the narrow ConvNet in float32, as it is and compiled, and the narrow ResNet in bfloat16.
 OPERATIONS_PER_SECOND = {"plain": 5.5e10, "compiled": 8e10, "teacher": 9e10}
 GATE = Path("results/benchmarks/transfer-gate.json")
 
@@ -114,8 +114,12 @@ def settings_of_methods(overrides: list[str]) -> dict[str, dict[str, str]]:
     """The settings of each method; overrides are FIELD=VALUE of KRR-ST, or METHOD.FIELD=VALUE."""
     settings = {"krr_st": dict(SETTINGS), **{name: dict(found) for name, found in LABELLED.items()}}
     for word in overrides:
-        field, _, value = word.partition("=")
+        field, given, value = word.partition("=")
         method, dot, rest = field.partition(".")
+        if not given or (dot and method not in settings):
+            raise SystemExit(
+                f"--set {word}: expected FIELD=VALUE or METHOD.FIELD=VALUE, METHOD of {', '.join(METHODS)}"
+            )
         settings[method if dot else "krr_st"][rest if dot else field] = value
     return settings
 

@@ -112,7 +112,9 @@ def main() -> None:
     options.add_argument("--targets", nargs="+", default=list(TARGETS))
     options.add_argument("--set", action="append", default=[], dest="overrides", metavar="FIELD=VALUE")
     options.add_argument("--results", type=Path, default=Path("runs/transfer-factors"), help="of the records")
-    options.add_argument("--out", type=Path, help="(default: results/benchmarks/transfer-factor-<experiment>.json)")
+    options.add_argument(
+        "--out", type=Path, help="(default: results/benchmarks/transfer-factor-<experiment>-<images>.json)"
+    )
     options.add_argument("--threads", type=int, default=1)
     given = options.parse_args()
     if given.list or given.experiment is None:
@@ -124,11 +126,23 @@ def main() -> None:
             print(f"{name}: {experiment.hypothesis} ({dict(experiment.change)}; {where}; {expected})")
         return
     place = prepared(given.threads)
-    out = given.out or Path(f"results/benchmarks/transfer-factor-{given.experiment}.json")
+    out = given.out or Path(f"results/benchmarks/transfer-factor-{given.experiment}-{given.images}.json")
     experiment = EXPERIMENTS[given.experiment]
-    stated = statement(experiment, given)
-    files.write_json(out, stated | {"verdict": "not measured yet"})
+    stated = first_stated(out, statement(experiment, given))
     print_result(stated | measure(experiment, given, place), out)
+
+
+def first_stated(out: Path, stated: dict[str, Any]) -> dict[str, Any]:
+    """The statement as it was first written down, which is now unless the file is there: then nothing is restated."""
+    if not out.exists():
+        files.write_json(out, stated | {"verdict": "not measured yet"})
+        return stated
+    found = files.read_json(out)
+    before = {name: found.get(name) for name in stated}
+    changed = [name for name in stated if before[name] != stated[name] and name not in ("command", "commit")]
+    if changed:
+        raise SystemExit(f"{out} states another {', '.join(changed)}; choose another --out, it is not restated")
+    return before
 
 
 Cell = tuple[str, str, str]  # target, network, use

@@ -177,6 +177,8 @@ def link_file(source: PathLike, target: PathLike) -> None:
 
     The target appears whole or not at all.
     """
+    if Path(target).exists() and Path(target).samefile(source):
+        return  # to replace a name by another one of the same file does nothing, and leaves the other behind
     with _temporary_for(Path(target)) as temporary:
         try:
             link(Path(source), temporary)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 from condense.distilled import HardLabels, Labels, Offers, SoftLabels, TrainingView
 from condense.evaluate.protocol import Needs, Protocol
 
-# Largest probability of a label above 1/K, mean over the set: below this next to nothing is left of a class.
-_FAINT = 0.4
+# What a label tells of the class, as a share of all that there is to tell, log K: below this next to nothing is left.
+_FAINT = 0.2
 
 _WHAT = {
     "hard": "a class per image",
@@ -46,9 +47,11 @@ def faint_labels(labels: Labels, protocol: Protocol) -> str | None:
         return None
     if protocol.recipe.get("loss", {}).get("kind") == "mse":
         return None
-    largest = float(labels.values.softmax(1).max(1).values.mean())
-    if largest - 1 / labels.n_classes >= _FAINT:
+    read = labels.values.double().softmax(1)
+    told = 1 + float(read.xlogy(read).sum(1).mean()) / math.log(max(labels.n_classes, 2))
+    if told >= _FAINT:
         return None
+    largest = float(read.max(1).values.mean())
     return (
         f"{protocol.name} trains with the softmax of the set's labels, whose largest probability is {largest:.2f} on "
         f"average ({1 / labels.n_classes:.2f} would be no label): if they are values of a regression, as of FRePo and "

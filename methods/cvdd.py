@@ -134,11 +134,11 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
     settings = Synthesis.of(config)
     alike = [50.0] * len(committee)  # any number: equal ones are equal votes
     priors = alike if config.priors is None else stated(config.priors, len(committee))  # alpha
-    if _measures(config):
+    counts = budget.counts(train.class_counts(), train.classes)
+    if _measures(config, max(counts)):
         alone = dataclasses.replace(settings, steps=config.prior_steps)
         priors = [prior_performance(member, train, alone, _student(config), space, run) for member in committee]
 
-    counts = budget.counts(train.class_counts(), train.classes)
     pairs = pairings(priors, config.members, max(counts), run.rng("pairs"))
     voices = priors if config.voting == "prior" else alike
 
@@ -148,7 +148,7 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
     pixels, classes = recovery.images(committee, train, counts, settings, space, run, voters)
     weights = votes(priors if config.label_voting == "prior" else alike, config.label_temperature)
     made = labelled(_labels(config, weights), pixels, classes, committee, train, space, run)
-    return dataclasses.replace(made, provenance={**made.provenance, **_told(config, priors)})
+    return dataclasses.replace(made, provenance={**made.provenance, **_told(config, priors, max(counts))})
 
 
 def _check(config: Config) -> None:
@@ -159,15 +159,19 @@ def _check(config: Config) -> None:
     check_size(config.members, size)
 
 
-def _measures(config: Config) -> bool:
-    """Whether prior performances are needed and not stated."""
+def _measures(config: Config, most: int) -> bool:
+    """Whether prior performances are needed and not stated.  most: images of a class.
+
+    Votes need them, and so does the one choice of members for a single image.
+    """
     wanted = config.voting == "prior" or (config.label_voting == "prior" and config.labels != "hard")
-    return wanted and config.priors is None
+    chosen = most == 1 and config.members < len(teachers.members(config.committee))
+    return (wanted or chosen) and config.priors is None
 
 
-def _told(config: Config, priors: Sequence[float]) -> dict[str, object]:
+def _told(config: Config, priors: Sequence[float], most: int) -> dict[str, object]:
     """What a set says of the votes that it was made by."""
-    if _measures(config):
+    if _measures(config, most):
         return {"priors": list(priors), "priors_from": "the held-out tenth of the training split"}
     return {} if config.priors is None else {"priors": list(priors), "priors_from": "numbers that were stated"}
 
@@ -194,13 +198,14 @@ def _labels(config: Config, weights: Sequence[float] | None = None) -> LabelReci
 def cost(train: Split, budget: Budget, config: Config) -> Cost:
     """The committee's training, recovery from pairs, prior performances that are not stated, and labels."""
     _check(config)
-    count = sum(budget.counts(train.class_counts()))
+    counts = budget.counts(train.class_counts())
+    count = sum(counts)
     members = teachers.members(config.committee)
     settings, training = Synthesis.of(config), _training(train, config)
     asking = answering_cost(_labels(config), train, count)
     share = config.members / len(members)
     main = recovery.cost(train, config.committee, training, settings, count, asking, share=share)
-    if not _measures(config):
+    if not _measures(config, max(counts)):
         return main
     student = _student(config)
     priors = sum(student.operations(member, train, config.prior_steps) for member in members)

@@ -126,13 +126,14 @@ def _judge_references(source: Dataset, request: _Request, report: TransferReport
 def _baselines(judged: DistilledSet, dataset: str | None, place: Place) -> list[DistilledSet]:
     """The baselines, with every setting that the set's method has too: they share its teacher and its pixel space.
 
-    A method that has no teacher, such as one with labels, gives nothing to make them from.
+    A set whose targets are no features of a teacher gives nothing to make them from.
     """
     made = judged.provenance
     if made["method"] in BASELINES:
         return []
-    if "teacher" not in made["config"]:
-        place.progress.say(f"transfer: {made['title']} has no teacher, so no baselines are made for it")
+    if judged.labels.kind != "representation" or "teacher" not in made["config"]:
+        why = "is not known to learn from a teacher's features"
+        place.progress.say(f"transfer: {made['title']} {why}, so no baselines are made for it")
         return []
     found = []
     for name in BASELINES:

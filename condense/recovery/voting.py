@@ -136,9 +136,10 @@ def prior_performance(
 ) -> float:
     """Percent of held-out training images that a student gets right which learned from images of this member alone.
 
-    Kept in the cache. Images start from the nine tenths that the teacher saw, the last tenth only measures: so a choice
-    is made on training images that nobody learned from, as `run.validate` would, and afterwards the set itself is
-    recovered with all of them to start from.
+    Kept in the cache, and one draw: chance follows from the key, so that all sets of one committee and settings share
+    the number, whatever their seed, and the students of two members are not paired. Images start from the nine tenths
+    that the teacher saw, the last tenth only measures: so a choice is made on training images that nobody learned
+    from, as `run.validate` would, and afterwards the set itself is recovered with all of them to start from.
     """
     recipe = student.recipe(train.flips)
     key = {

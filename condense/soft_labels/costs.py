@@ -34,9 +34,9 @@ def answering_cost(recipe: LabelRecipe, train: Split, images: int) -> Cost:
     row = Codec(recipe.codec, recipe.k).nbytes(1, train.n_classes)
     epoch = images * recipe.crops * train.n_classes
     maps = max(work.activation_bytes for work in works)
-    # Batch statistics without groups are those of a whole step, which is asked about at once.
-    whole = recipe.kind == "regions" and recipe.statistics == "batch" and recipe.norm_group is None
-    together = max(_CHUNK, recipe.batch) if whole else _CHUNK
+    # Batch statistics are those of a group, or without groups of a whole step, which is asked about at once.
+    grouped = recipe.kind == "regions" and recipe.statistics == "batch"
+    together = max(_CHUNK, recipe.norm_group or recipe.batch) if grouped else _CHUNK
     return Cost(
         operations=float(sum(work.operations for work in works)) * answers,
         memory_bytes=max(float(together * maps), 8.0 * epoch if recipe.kind == "regions" else 0.0),

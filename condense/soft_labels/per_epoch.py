@@ -18,7 +18,8 @@ from condense.soft_labels.images import Images
 from condense.training.replay import replay_mix, replay_view
 
 _CHUNK = 256  # images that are asked about at once, where steps are smaller
-_NEARLY_ALL = 0.95  # of an epoch's regions; fewer may go without a label
+_NEARLY_ALL = 0.95  # of the regions; fewer may go without a label
+_ENOUGH = 500  # regions that tell such a share from chance: of a small set, those of many epochs
 
 
 def per_epoch(
@@ -52,8 +53,16 @@ def per_epoch(
     labels = None if classes is None else classes.to(run.device)
     form: SoftForm = "probabilities" if linear else "logits"
     store = run.store(name, epochs, codec.schema(regions.samples, committee.n_classes))
+    asked = dropped = 0  # regions of epochs that were made here
     for shard in store.missing():
-        answers = _Epoch(images, regions, wise, shard.index, linear, labels, calibration).answers()
+        epoch = _Epoch(images, regions, wise, shard.index, linear, labels, calibration)
+        answers = epoch.answers()
+        asked, dropped = asked + regions.samples, dropped + epoch.dropped
+        if asked >= min(_ENOUGH, epochs * regions.samples) and dropped > _NEARLY_ALL * asked:
+            raise BadInput(
+                f"the calibration leaves {dropped} of {asked} regions without a label; lower its `low`, or use better "
+                "teachers"
+            )
         shard.write(**codec.encode(answers, form, committee.temperature))
     temperature = kept_temperature(codec, form, committee.temperature)
     return RegionLabels(regions, store, committee.n_classes, codec, codec.form(form), temperature, classes)
@@ -86,7 +95,7 @@ class _Epoch:
         self._linear = linear
         self._classes = classes
         self._calibration = calibration
-        self._dropped = 0  # regions without a label so far
+        self.dropped = 0  # regions without a label so far
         self._drawn = regions.epoch(epoch)
         self._device = next(iter(committee.members[0].state.values())).device
 
@@ -94,13 +103,7 @@ class _Epoch:
         """(n, K) on the CPU, in the order of the steps."""
         together = max(1, _CHUNK // self._regions.batch)
         steps = range(self._regions.steps)
-        found = torch.cat([self._ask(list(steps[first : first + together])).cpu() for first in steps[::together]])
-        if self._dropped > _NEARLY_ALL * self._regions.samples:
-            raise BadInput(
-                f"the calibration leaves {self._dropped} of {self._regions.samples} regions of epoch {self._epoch} "
-                "without a label; lower its `low`, or use better teachers"
-            )
-        return found
+        return torch.cat([self._ask(list(steps[first : first + together])).cpu() for first in steps[::together]])
 
     def _ask(self, steps: list[int]) -> Tensor:
         """Answers for some steps, in one pass of the committee where batch statistics allow it."""
@@ -116,7 +119,7 @@ class _Epoch:
             rows = slice(self._regions.rows(steps[0]).start, self._regions.rows(steps[-1]).stop)
             classes = self._classes[self._drawn["indices"][rows].to(self._device)]
             targets = self._calibration(logits, classes, temperature)
-            self._dropped += int((targets.sum(1) == 0).sum())
+            self.dropped += int((targets.sum(1) == 0).sum())
         parts = targets.split([len(part) for part in regions])
         mixed = [part if mix is None else mix_targets(part, mix) for part, mix in zip(parts, mixes, strict=True)]
         return torch.cat(mixed)

@@ -25,6 +25,7 @@ from condense.errors import BadInput, UnknownName
 from condense.preprocessing import Preprocessing, normalise
 from condense.run import Run
 from condense.soft_labels.calibration import Calibration
+from condense.soft_labels.checks import check_answers
 from condense.soft_labels.fixed import fixed
 from condense.soft_labels.images import Images
 from condense.soft_labels.per_epoch import per_epoch
@@ -98,18 +99,7 @@ class LabelRecipe:
         if (self.codec == "full" and self.k != type(self).k) or (self.mix is None and self.mix_alpha != 1.0):
             raise BadInput("k belongs to a codec other than full, and mix_alpha to a mix; leave it out, or name one")
         self._check_numbers()
-        if self.calibration is not None and self.codec != "full":
-            raise BadInput(f"a calibration leaves regions without a label, which codec={self.codec} cannot keep")
-        if self.ground_truth > 0 and self.temperature != 1.0:
-            raise BadInput(
-                f"a class has no temperature, so that it is mixed with answers at temperature 1, got "
-                f"{self.temperature:g}; use temperature=1, or ground_truth=0"
-            )
-        if self.kind == "fixed" and self.statistics == "batch":
-            raise BadInput(
-                "a fixed label that follows from batch statistics would depend on the images that happen to be asked "
-                "about beside its own; use statistics=running, or labels for regions, whose groups are drawn"
-            )
+        check_answers(self)
 
     def _check_numbers(self) -> None:
         """Refuses before any teacher is trained what its parts would refuse after it."""

@@ -112,7 +112,10 @@ def check_labels(labels: Labels, recipe: Recipe) -> None:
     softened = labels.softened_at if isinstance(labels, Answering) else None
     if isinstance(labels, Softened) and labels.form == "probabilities":
         softened = labels.temperature
-    if softened is not None and recipe.loss.kind == "kl" and softened != recipe.loss.temperature:
+    # A cross-entropy at temperature 1 takes probabilities as they are; at another one it softens the student alone.
+    loss = recipe.loss
+    compares = loss.kind == "kl" or (loss.kind == "cross-entropy" and loss.temperature != 1)
+    if softened is not None and compares and softened != loss.temperature:
         raise BadInput(
             f"the labels are probabilities at temperature {softened:g}, the recipe compares at "
             f"{recipe.loss.temperature:g}; use a protocol with that temperature, or label the set again for this one"

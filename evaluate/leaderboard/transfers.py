@@ -131,9 +131,14 @@ def _gap(found: Comparison | None) -> Cell:
 
 
 def _columns(table: TransferTable) -> tuple[Column, ...]:
-    one = len({network for network, _ in table.columns}) == 1
-    titles = [_title(setting) if one else f"{network}, {_title(setting)}" for network, setting in table.columns]
-    return (Column("start", False), *map(Column, titles))
+    return (Column("start", False), *(Column(_named(table, column)) for column in table.columns))
+
+
+def _named(table: TransferTable, column: tuple[str, str]) -> str:
+    """What a column is called: its use and share, after its network where there are several."""
+    network, setting = column
+    one = len({name for name, _ in table.columns}) == 1
+    return _title(setting) if one else f"{network}, {_title(setting)}"
 
 
 def _title(setting: str) -> str:
@@ -151,6 +156,9 @@ def _claims(table: TransferTable) -> list[str]:
         if row.is_reference or row.method == BASELINES[0]:
             continue
         against = table.baseline(row)
+        if against is None and row.labelled:
+            sentences.append(f"{row.name} holds labels of the source and no teacher's features: see fresh weights.")
+            continue
         if against is None:
             sentences.append(f"{row.name}: no random images with features of its teacher here, the mandatory baseline.")
             continue
@@ -160,7 +168,7 @@ def _claims(table: TransferTable) -> list[str]:
             continue
         adjusted = statistics.holm([1.0 if gap.p is None else gap.p for gap in gaps.values()])
         separate = [
-            (_title(column[1]), gap.mean)
+            (_named(table, column), gap.mean)
             for (column, gap), p in zip(gaps.items(), adjusted, strict=True)
             if p < statistics.ALPHA
         ]

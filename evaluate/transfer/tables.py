@@ -85,7 +85,12 @@ class TransferTable:
         return next((row for row in self.rows if row.method == "scratch"), None)
 
     def baseline(self, row: Row) -> Row | None:
-        """The row of random images with features of the teacher that `row` has too; None when there is none."""
+        """The row of random images with features of the teacher that `row` has too.
+
+        None when there is none, and for sets with labels: they hold no teacher's features.
+        """
+        if row.labelled:
+            return None
         candidates = [other for other in self.rows if other.method == BASELINES[0] and other is not row]
         matching = [other for other in candidates if _share_settings(row.config, other.config)]
         return matching[0] if matching else None

@@ -19,25 +19,44 @@ def tables(repository: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return importlib.import_module("decoupled_table")
 
 
+def line(tables: ModuleType, name: str, other: str, found: dict[str, dict[tuple[int, int], float]]) -> str:
+    (only,) = tables.claim_lines([(name, other)], found)
+    return only
+
+
+def test_a_claim_is_corrected_for_all_that_stand_beside_it(tables: ModuleType) -> None:
+    first = {(seed, each): 0.5 + 0.01 * seed for seed in range(3) for each in range(2)}
+    second = {run: value - 0.010 - 0.003 * run[0] for run, value in first.items()}
+    gap = compare(first, second)
+    assert gap is not None
+    assert gap.p is not None
+    assert 0.01 < gap.p < 0.05
+    found = {"a": first, "b": second} | {f"c{i}": second for i in range(4)}
+    alone, *crowd = (tables.claim_lines([("a", name) for name in names], found) for names in (["b"], list(found)[1:]))
+    assert "ahead outside" in alone[0]
+    assert all("not separated" in each for each in crowd[0])
+    assert f"| {5 * gap.p:.2g} |" in crowd[0][0]
+
+
 def test_a_claim_of_three_sets_is_that_over_sets(tables: ModuleType) -> None:
     first = {(seed, each): 0.50 + 0.010 * seed + 0.001 * each for seed in range(3) for each in range(3)}
     second = {(seed, each): 0.40 + 0.002 * each for seed in range(3) for each in range(3)}
     gap = compare(first, second)
     assert gap is not None
     assert gap.over_sets is not None
-    cells = tables.claim_line("a", "b", {"a": first, "b": second}).split(" | ")
+    cells = line(tables, "a", "b", {"a": first, "b": second}).split(" | ")
     assert cells[1:4] == ["b", tables.interval(gap.over_sets, "+"), f"{gap.over_sets.p:.2g}"]
     assert cells[5] == "ahead outside the 95 % interval over 3 distillation seeds |"
-    assert "behind outside" in tables.claim_line("b", "a", {"a": first, "b": second})
+    assert "behind outside" in line(tables, "b", "a", {"a": first, "b": second})
     two = {run: value for run, value in first.items() if run[0] < 2}
-    assert "ahead with both sets" in tables.claim_line("a", "b", {"a": two, "b": second})
-    assert tables.claim_line("a", "b", {"a": first, "b": {}}) is None
+    assert "ahead with both sets" in line(tables, "a", "b", {"a": two, "b": second})
+    assert tables.claim_lines([("a", "b")], {"a": first, "b": {}}) == []
 
 
 def test_a_row_that_is_not_ahead_is_not_called_so(tables: ModuleType) -> None:
     first = {(seed, each): 0.5 + (-0.01) ** seed for seed in range(3) for each in range(3)}
     second = {(seed, each): 0.5 + 0.3 * seed for seed in range(3) for each in range(3)}
-    assert "not separated (distillation seeds)" in tables.claim_line("a", "b", {"a": first, "b": second})
+    assert "not separated (distillation seeds)" in line(tables, "a", "b", {"a": first, "b": second})
 
 
 def test_answers_are_counted_without_the_classes_beside_them(tables: ModuleType) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from condense import methods
+from condense import files, methods
 from condense.evaluate.transfer import protocol
 from condense.method import with_overrides
 
@@ -44,6 +44,17 @@ def test_a_verdict_follows_from_what_was_expected(
     name: str, found: dict[str, Any] | None, said: str, script: ModuleType
 ) -> None:
     assert script.verdict(script.EXPERIMENTS[name], found) == said
+
+
+def test_a_statement_is_written_down_once(script: ModuleType, tmp_path: Path) -> None:
+    out = tmp_path / "factor.json"
+    stated = {"hypothesis": "h", "images": 100, "command": "first", "commit": "a"}
+    assert script.first_stated(out, stated) == stated
+    files.write_json(out, stated | {"verdict": "holds"})
+    assert script.first_stated(out, stated | {"command": "again", "commit": "b"}) == stated
+    assert files.read_json(out)["verdict"] == "holds"  # until there is another one
+    with pytest.raises(SystemExit, match="states another hypothesis, images; choose another --out"):
+        script.first_stated(out, stated | {"hypothesis": "other", "images": 500})
 
 
 def test_every_experiment_changes_its_factor_and_states_a_cell_that_its_protocol_has(script: ModuleType) -> None:

@@ -36,11 +36,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("decoupled")
 
 
-def distilled(method: str, train: Split, folder: Path, **changes: Any) -> DistilledSet:
+def distilled(method: str, train: Split, folder: Path, ipc: int = 2, **changes: Any) -> DistilledSet:
     plugin = methods.get(method)
     config = dataclasses.replace(plugin.config(), **{**SMALL, **changes})
     with Run(folder / f"{method}-{len(list(folder.iterdir()))}", seed=5, cache_dir=folder / "cache") as run:
-        made: DistilledSet = plugin.distill(train, Budget(ipc=2), config, run)
+        made: DistilledSet = plugin.distill(train, Budget(ipc=ipc), config, run)
     return made
 
 
@@ -80,6 +80,17 @@ def test_votes_follow_what_students_of_each_member_reach(train: Split, folder: P
     assert not torch.equal(pixels(one), pixels(other))
     assert measured.provenance["priors_from"] == "the held-out tenth of the training split"
     assert given.provenance["priors_from"] == "numbers that were stated"
+
+
+def test_the_members_for_a_single_image_are_chosen_by_what_was_measured(train: Split, folder: Path) -> None:
+    members = f"{NETWORK} + convnet-d2:width=4,norm=batch + convnet-d1:width=8,norm=batch"
+    prior = {"prior_ipc": 2, "prior_steps": 3, "prior_epochs": 2, "prior_student": NETWORK}
+    fields = {**ALONE, **prior, "committee": members, "members": 2, "voting": "equal", "label_voting": "equal"}
+    one = distilled("cvdd", train, folder, **fields, ipc=1)
+    assert len(one.provenance["priors"]) == 3
+    text = "+".join(str(percent) for percent in one.provenance["priors"])
+    assert torch.equal(pixels(one), pixels(distilled("cvdd", train, folder, **fields, ipc=1, priors=text)))
+    assert "priors" not in distilled("cvdd", train, folder, **fields, ipc=2).provenance  # every pair has its turn
 
 
 def test_votes_on_images_and_on_labels_are_switched_off_apart(train: Split, folder: Path) -> None:

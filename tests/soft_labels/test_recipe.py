@@ -96,9 +96,9 @@ def test_a_recipe_labels_any_images(
 
 
 def test_a_recipe_says_what_differs_from_the_defaults() -> None:
-    assert LabelRecipe("fixed", "a", weights=(1.0, 2.0)).spec() == {
+    assert LabelRecipe("fixed", "a+b", weights=(1.0, 2.0)).spec() == {
         "kind": "fixed",
-        "teachers": "a",
+        "teachers": "a+b",
         "weights": [1.0, 2.0],
     }
 
@@ -135,6 +135,15 @@ def test_a_recipe_that_is_none_is_refused() -> None:
         ({"kind": "regions", "teachers": "a", "epochs": 0}, "at least one epoch"),
         ({"kind": "regions", "teachers": "a", "norm_group": 1}, "at least two samples, got norm_group=1"),
         ({"kind": "regions", "teachers": "a", "calibration": {"low": 0.9}}, "0 <= low <= high"),
+        ({"kind": "regions", "teachers": "a", "calibration": {"low": 0.1}}, "use linear=true"),
+        ({"kind": "fixed", "teachers": "a+b", "weights": [1.0, 1.0, 1.0]}, "for each of 2 teachers"),
+        ({"kind": "fixed", "teachers": "a+b", "weights": [2.0, -1.0]}, "at least 0 for each of 2 teachers"),
+        ({"kind": "regions", "teachers": "a", "linear": True, "codec": "logits"}, "codec=logits keeps logits"),
+        (
+            {"kind": "fixed", "teachers": "a", "ground_truth": 0.5, "temperature": 1.0, "codec": "logits"},
+            "codec=logits keeps logits",
+        ),
+        ({"kind": "regions", "teachers": "a+b", "average": "probabilities"}, "no logits for another temperature"),
         ({"kind": "fixed", "teachers": "a", "statistics": "batch"}, "would depend on the images that happen to be"),
     ],
 )
@@ -152,6 +161,9 @@ def test_batch_statistics_of_whole_steps_are_announced_with_their_memory(train: 
     fields = {"teachers": "convnet-d1:width=3,norm=batch", "batch": 1024, "epochs": 1}
     running = answering_cost(LabelRecipe("regions", **fields), train, 9)
     whole = answering_cost(LabelRecipe("regions", **fields, statistics="batch"), train, 9)
-    groups = answering_cost(LabelRecipe("regions", **fields, statistics="batch", norm_group=8), train, 9)
-    assert whole.memory_bytes == 4 * running.memory_bytes == 4 * groups.memory_bytes
+    groups, large = (
+        answering_cost(LabelRecipe("regions", **fields, statistics="batch", norm_group=size), train, 9)
+        for size in (8, 512)
+    )
+    assert whole.memory_bytes == 4 * running.memory_bytes == 4 * groups.memory_bytes == 2 * large.memory_bytes
     assert whole.operations == running.operations

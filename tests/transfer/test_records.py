@@ -164,6 +164,26 @@ def test_the_baseline_of_a_method_has_the_same_teacher() -> None:
     assert one_table(*KRR, other).baseline(krr) is None
 
 
+def test_sets_with_labels_have_no_baseline_with_a_teacher_s_features() -> None:
+    sees = made("frepo", config={"preprocessing": "normalise"}, labels="soft")
+    table = one_table(sees, *RANDOM)
+    assert table.baseline(table.rows[-1]) is None
+    assert transfers.section(table).claims == (
+        "FREPO holds labels of the source and no teacher's features: see fresh weights.",
+    )
+
+
+def test_a_claim_names_the_network_where_there_are_several() -> None:
+    on_two = [
+        record.with_cells(
+            {at.replace("/mlp/", f"/{name}/"): cell for name in ("mlp", "lenet") for at, cell in record.cells.items()}
+        )
+        for record in (*KRR, *RANDOM)
+    ]
+    (claim,) = transfers.section(one_table(*on_two)).claims
+    assert "ahead in 2 of 2 columns (lenet, probe, 100 %; mlp, probe, 100 %)" in claim
+
+
 def test_a_failed_seed_shows_instead_of_the_mean_of_the_others() -> None:
     failed = Cell(status="failed", seeds=(0,), accuracy=(0.9,), failures={"1": "diverged"}, reason="seed 1: diverged")
     table = one_table(made("krr_st", {"probe@1": failed}), *RANDOM)
