@@ -100,6 +100,8 @@ class Trial:
                 elapsed = time.perf_counter() - begin if run is None else run.elapsed  # over all continuations
         except MemoryError as error:
             return Cell(status="failed", reason=f"out of memory: {error}", engine=words)
+        except files.InUse:
+            raise  # another process trains it: no failure of the set
         except (Diverged, BadInput, RuntimeError) as error:
             if _is_memory(error):
                 return Cell(status="failed", reason=f"out of memory: {_line(error)}", engine=words)

@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from condense import distilled, files
+from condense.api import fingerprints
 from condense.api.place import RESULTS, WORK, Place, origin, require_writable, set_folder
 from condense.budget import Budget
 from condense.distilled import DistilledSet
 from condense.evaluate import judge as judging
 from condense.evaluate import protocols, records
 from condense.evaluate.offers import faint_labels
+from condense.evaluate.protocol import Protocol
+from condense.evaluate.version import JUDGE
+from condense.identity import digest
 from condense.run import Run
 
 
@@ -62,10 +66,7 @@ def score(
         place.progress.say(f"warning: {warning}")
     path = records.path_of(results, record(cells={}))
     known = records.read(path) if path.exists() else None
-    work = WORK / f"judge-{judged.id[:16]}-{rules.digest[:16]}"
-    # A budget of time is for distilling: what is judged is trained to the end.
-    options = {**place.options(), "time_budget": None}
-    with Run(work, seed=0, request={"set": judged.id, "protocol": rules.digest}, **options) as run:
+    with _judging(judged, rules, place) as run:
         for network, cell in judging.judge(
             judged.bind(source.train).training_view(),
             source,
@@ -78,8 +79,18 @@ def score(
         ):
             # Written after every seed, and before its checkpoint goes: an interrupted call repeats seconds of work.
             records.merge(results, record(cells={network: cell}))
-    files.discard(work)
+    files.discard(run.directory)
     return path
+
+
+def _judging(judged: DistilledSet, rules: Protocol, place: Place) -> Run:
+    """The run that holds what is begun of a judging: another judge, or other code of it, does not go on with it.
+
+    A budget of time is for distilling, and processes that share a distillation judge for themselves.
+    """
+    request = {"set": judged.id, "protocol": rules.digest, "judge": JUDGE, "code": fingerprints.code(judging)}
+    options = {**place.options(), "time_budget": None, "shared": False}
+    return Run(WORK / f"judge-{judged.id[:16]}-{digest(request)[:16]}", seed=0, request=request, **options)
 
 
 def set_reference(judged: DistilledSet) -> records.SetRef:

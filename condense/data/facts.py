@@ -17,6 +17,15 @@ _NONE_STATED = "none stated by the authors"
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
+# Identifiers that the Hugging Face Hub knows; a card with another word is refused there.
+_ON_THE_HUB = {"CC BY 4.0": "cc-by-4.0", "CC BY-SA 3.0": "cc-by-sa-3.0", "CC BY-SA 4.0": "cc-by-sa-4.0", "MIT": "mit"}
+
+
+def hub_licence(licence: str | None) -> str:
+    """What a card says of a licence to the Hub: its identifier there, or "unknown"."""
+    return _ON_THE_HUB.get(licence or "", "unknown")
+
+
 @dataclass(frozen=True)
 class Facts:
     """Facts of one data set; `shape` is None where the images differ in size, so that the name needs @size."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from condense.data.facts import hub_licence
 from condense.errors import BadInput
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def front_matter(distilled: DistilledSet, results: Sequence[Result] = (), *, dat
         ],
     }
     return {
-        "license": made.get("volatile", {}).get("licence") or "unknown",
+        "license": hub_licence(made.get("volatile", {}).get("licence")),
         "pretty_name": title(distilled),
         "task_categories": [
             "image-feature-extraction" if distilled.labels.kind == "representation" else "image-classification"
@@ -215,10 +216,9 @@ def _source(distilled: DistilledSet) -> str:
     named = f"The training split of **{dataset['name']}**" if "name" in dataset else "A training split without a record"
     mark = f", fingerprint `{dataset['fingerprint']}`" if "fingerprint" in dataset else ""
     licence = distilled.provenance.get("volatile", {}).get("licence")
-    terms = (
-        f"Its licence ({licence}) and its terms hold" if licence else "The licence and the terms of that data set hold"
-    )
-    return f"## Source data\n\n{named}{mark}. {terms} for what is made from it."
+    stated = f" Its licence: {licence}." if licence else ""
+    terms = "The licence and the terms of that data set hold for what is made from it."
+    return f"## Source data\n\n{named}{mark}.{stated} {terms}"
 
 
 def _results(results: Sequence[Result]) -> str:

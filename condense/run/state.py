@@ -115,7 +115,8 @@ class _Writer:
         if isinstance(value, float):
             return value if math.isfinite(value) else {"float": repr(value)}
         if isinstance(value, Tensor):
-            return {"tensor": self._store(value, path), "device": value.device.type, "grad": value.requires_grad}
+            node = {"tensor": self._store(value, path), "device": value.device.type, "grad": value.requires_grad}
+            return node | ({} if value.is_contiguous() else {"strides": _dense_strides(value)})
         if isinstance(value, list | tuple):
             items = [self.encode(item, f"{path}[{index}]") for index, item in enumerate(value)]
             return {"list" if isinstance(value, list) else "tuple": items}
@@ -154,6 +155,12 @@ class _Writer:
         return key
 
 
+def _dense_strides(tensor: Tensor) -> list[int] | None:
+    """The strides of a tensor whose numbers lie side by side in some order; None for a part of a larger one."""
+    strides = torch.empty_like(tensor, device="meta").stride()  # keeps the order where it is dense
+    return list(strides) if strides == tensor.stride() else None
+
+
 def _numpy_plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _numpy_plain(item) for key, item in value.items()}
@@ -190,7 +197,11 @@ class _Reader:
             result = current
         else:
             device = torch.device("cpu") if node["device"] == "cpu" else self._device
-            result = saved.to(device, copy=True).requires_grad_(node["grad"])
+            # Files hold numbers in the order of their indices. Fused optimisers walk through memory: a momentum that
+            # lies in another order there than its parameter would be applied to other weights.
+            strides = node.get("strides") or torch.empty(saved.shape, device="meta").stride()
+            result = torch.empty_strided(saved.shape, strides, dtype=saved.dtype, device=device).copy_(saved)
+            result.requires_grad_(node["grad"])
         self._restored[name] = result
         return result
 

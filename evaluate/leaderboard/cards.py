@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from condense import files
+from condense.data.facts import hub_licence
 from condense.evaluate import statistics
 from condense.evaluate.leaderboard.grid import NONE, points
 from condense.evaluate.leaderboard.markdown import GENERATED
@@ -66,7 +67,7 @@ def _dataset_card(dataset: str, sets: Mapping[str, Sequence[Record]]) -> str:
             rows += [("mean used", _numbers(facts.mean)), ("standard deviation used", _numbers(facts.std))]
     else:
         rows.append(("licence", "not known to this project; the data came from a folder or a file of the user"))
-    front = {"license": licence, "pretty_name": dataset, "task_categories": ["image-classification"]}
+    front = {"license": hub_licence(licence), "pretty_name": dataset, "task_categories": ["image-classification"]}
     lines = [*_head(front), f"# Data set {dataset}", "", *_table(("fact", "value"), rows), ""]
     lines += ["The fingerprint covers pixels, labels and class names as loaded, in order.", "", "## Judged sets", ""]
     judged = [

@@ -51,6 +51,15 @@ def test_floats_become_pixels_and_the_export_and_the_card_say_so(
     assert "rounded to 8 bits" in page
     assert "data_files: data/train-00000-of-00001.parquet" in page
     assert json.dumps(space.spec(), sort_keys=True) in page
+    assert "step size" not in page
+
+
+def test_the_card_keeps_what_has_no_column(make: Make, tmp_path: Path) -> None:
+    made = make(SoftLabels(torch.randn(9, 3), "logits", temperature=4.0), step_size=0.0123)
+    export_set("parquet", made, tmp_path / "out")
+    page = (tmp_path / "out/README.md").read_text()
+    assert "at the learned step size 0.0123." in page
+    assert "Soft labels are meant at temperature 4." in page
 
 
 def test_every_kind_of_label_has_a_column_that_says_what_it_is(make: Make, tmp_path: Path) -> None:

@@ -66,8 +66,10 @@ def test_the_card_names_the_licence_of_the_data_that_changes_no_identity(make: M
     plain = make()
     provenance = {**plain.provenance, "volatile": {"licence": "CC BY 4.0"}}
     made = replace(plain, provenance=provenance)
-    assert 'license: "CC BY 4.0"' in front(card.render(made))
-    assert "Its licence (CC BY 4.0) and its terms hold" in card.render(made)
+    assert "license: cc-by-4.0" in front(card.render(made))
+    assert "Its licence: CC BY 4.0. The licence and the terms of that data set hold" in card.render(made)
+    unstated = replace(plain, provenance={**plain.provenance, "volatile": {"licence": "none stated by the authors"}})
+    assert "license: unknown" in front(card.render(unstated))  # the Hub refuses words that it does not know
     assert made.id == plain.id
 
 

@@ -176,3 +176,16 @@ def test_infinities_in_buffers_are_masks_not_divergence() -> None:
     network = nn.Linear(2, 1)
     network.register_buffer("mask", torch.tensor([-math.inf, 0.0]), persistent=False)
     State(network=network).check_finite("match, step 0")
+
+
+def test_tensors_that_are_made_anew_lie_in_memory_as_they_did() -> None:
+    kernel = torch.arange(24.0).view(2, 3, 2, 2).contiguous(memory_format=torch.channels_last)
+    state = State(momentum=None, part=None)
+    state.momentum, state.part = kernel, kernel[:, 1:]
+    kept = saved(state)
+    other = State(momentum=None, part=None)
+    other.restore(*kept, CPU)
+    assert torch.equal(other.momentum, kernel)
+    assert other.momentum.stride() == kernel.stride()
+    assert torch.equal(other.part, kernel[:, 1:])  # a part of a larger tensor lies by itself
+    assert other.part.is_contiguous()

@@ -125,8 +125,22 @@ def test_the_batched_engine_refuses_dropout(stream: Stream, source: Resident) ->
         train_seeds(with_dropout, source, Recipe(1), [stream(0)], engine=Engine("batched"))
 
 
+# An optimiser that walks through memory must find its momentum in the order of the weights again.
+ADAM = TWENTY_STEPS.replace(optimiser="adamw", lr=1e-3, momentum=0.0)
+LAST = Engine(channels_last=True)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "engine"),
+    [
+        (TWENTY_STEPS, DOUBLE),
+        (TWENTY_STEPS.replace(precision="float32"), LAST),
+        (ADAM.replace(precision="float32"), LAST),
+    ],
+    ids=["plain", "channels-last-sgd", "channels-last-adamw"],
+)
 def test_a_training_that_was_interrupted_ends_with_the_bits_of_an_unbroken_one(
-    tmp_path: Path, stream: Stream, source: Resident, build: Build
+    tmp_path: Path, stream: Stream, source: Resident, build: Build, recipe: Recipe, engine: Engine
 ) -> None:
     class KilledError(Exception):
         pass
@@ -139,15 +153,15 @@ def test_a_training_that_was_interrupted_ends_with_the_bits_of_an_unbroken_one(
         return on_step
 
     unbroken = build(f"{SMALL},norm=batch")(stream(0)("init"))
-    train(unbroken, source, TWENTY_STEPS, stream(0), engine=DOUBLE)
+    train(unbroken, source, recipe, stream(0), engine=engine)
     for place in ((0, 0), (2, 3), (3, 0), (4, 2)):  # 3, 0: just behind the drop
         with pytest.raises(KilledError), Run(tmp_path / "run", seed=0, checkpoint_seconds=0.0) as run:
             network = build(f"{SMALL},norm=batch")(stream(0)("init"))
-            train(network, source, TWENTY_STEPS, stream(0), engine=DOUBLE, run=run, on_step=die_at(*place))
+            train(network, source, recipe, stream(0), engine=engine, run=run, on_step=die_at(*place))
     for _ in range(2):  # the second time the phase is finished, and its end state is given back
         with Run(tmp_path / "run", seed=0) as run:
             network = build(f"{SMALL},norm=batch")(stream(0)("init"))
-            train(network, source, TWENTY_STEPS, stream(0), engine=DOUBLE, run=run)
+            train(network, source, recipe, stream(0), engine=engine, run=run)
         assert torch.equal(state(network), state(unbroken))
 
 

@@ -80,5 +80,9 @@ def _card(distilled: DistilledSet, columns: list[str]) -> str:
         "Networks are trained on images that were preprocessed as the set was made: "
         f"`{json.dumps(distilled.preprocessing.spec(), sort_keys=True)}`."
     ]
+    if distilled.step_size is not None:
+        lines += [f"Networks train on it at the learned step size {distilled.step_size:g}."]
+    if isinstance(distilled.labels, SoftLabels) and distilled.labels.temperature != 1:
+        lines += [f"Soft labels are meant at temperature {distilled.labels.temperature:g}."]
     header = card.header(distilled, data_files=_FILE)
     return "\n\n".join([header, f"# {card.title(distilled)}", *lines]) + "\n"
