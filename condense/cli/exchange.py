@@ -88,6 +88,8 @@ def import_set(arguments: argparse.Namespace) -> int:
     distilled.save(imported.distilled, arguments.out, replace_existing=arguments.replace)
     if imported.probe is not None:
         print(imported.probe, file=sys.stderr)
+    elif not arguments.no_probe:
+        print("no probe: the set holds target vectors and knows no classes", file=sys.stderr)
     print(arguments.out)
     return 0
 

@@ -324,7 +324,7 @@ def _import(parsers: dict[str, Parser]) -> None:
     _dataset(parser)
     group = parser.add_argument_group("what the files leave open")
     group.add_argument("--space", metavar="S", help="pixel space: raw01, uint8, normalised, zca")
-    group.add_argument("--label-form", metavar="F", help="hard, probabilities, logits")
+    group.add_argument("--label-form", metavar="F", help="hard, probabilities, logits, vectors")
     group.add_argument("--step-size", type=float, metavar="X", help="the learned step size")
     group.add_argument("--method", metavar="NAME", help="what made the set (default: the format's name)")
     group.add_argument("--title", metavar="TEXT", help="how tables call the method (default: its name)")

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from condense import preprocessing
 from condense.distilled.container import DistilledSet
-from condense.distilled.labels import HardLabels, Labels, SoftLabels
+from condense.distilled.labels import HardLabels, Labels, Representations, SoftLabels
 from condense.errors import BadInput
 
 if TYPE_CHECKING:
@@ -24,12 +24,14 @@ if TYPE_CHECKING:
     from condense.preprocessing import Preprocessing
 
 SPACES = ("raw01", "uint8", "normalised", "zca")
-LABEL_FORMS = ("hard", "probabilities", "logits")
+LABEL_FORMS = ("hard", "probabilities", "logits", "vectors")
 _SPACE_HINT = (
     "say which with --space: raw01 (floats in [0, 1]), uint8 (0 to 255), normalised (by mean and deviation of the "
     "training split) or zca (whitened)"
 )
-_FORM_HINT = "say what they are with --label-form: hard, probabilities or logits"
+_FORM_HINT = (
+    "say what they are with --label-form: hard, probabilities, logits, or vectors (targets for transfer, no classes)"
+)
 _RAW_SLACK = 1e-3
 
 
@@ -117,9 +119,12 @@ def as_labels(values: Tensor, request: Request, stated: str | None = None) -> La
             numbers that are out of range.
     """
     classes = request.dataset.train.n_classes
+    if request.label_form == "vectors":
+        return _vectors(values, request)
     if values.ndim == 2 and values.shape[1] != classes:
         raise BadInput(
-            f"{request.source}: {request.dataset.name} has {classes} classes, the labels have {values.shape[1]} columns"
+            f"{request.source}: {request.dataset.name} has {classes} classes, the labels have {values.shape[1]} "
+            "columns; name the data set that they were made for, or say --label-form vectors if they are no classes"
         )
     if values.ndim not in (1, 2):
         raise BadInput(f"{request.source}: labels are a vector or a matrix, found {tuple(values.shape)}")
@@ -135,6 +140,15 @@ def as_labels(values: Tensor, request: Request, stated: str | None = None) -> La
         return HardLabels(values.argmax(1), classes)
     soft = values if values.is_floating_point() else values.float()
     return SoftLabels(soft, "probabilities" if form == "probabilities" else "logits")
+
+
+def _vectors(values: Tensor, request: Request) -> Representations:
+    if values.ndim != 2 or values.shape[1] < 2 or not values.is_floating_point():
+        found = f"{tuple(values.shape)} of {str(values.dtype).removeprefix('torch.')}"
+        raise BadInput(
+            f"{request.source}: target vectors are floating-point rows of two numbers or more, found {found}"
+        )
+    return Representations(values.float())
 
 
 def _class_numbers(values: Tensor, form: str | None, request: Request) -> Tensor:

@@ -20,8 +20,8 @@ RULE = (
     "runs, which speaks of the sets and not of the methods."
 )
 RANKS = (
-    "Ranks run from one more than the number of rows that are better to the number of rows that are not worse: the "
-    "places that the tests leave open."
+    "Ranks run from one more than the number of rows that are better to the number of rows that are not worse: "
+    "places that no single test excludes."
 )
 
 

@@ -215,11 +215,20 @@ def test_target_vectors_are_no_labels_and_are_not_probed(
     def probe(imported: DistilledSet) -> tuple[int, int]:
         raise AssertionError("a set without classes cannot be probed")
 
-    imported = import_set("selfsup", ask(folder, space="normalised"), probe)
+    imported = import_set("selfsup", ask(folder, space="normalised", label_form="vectors"), probe)
     assert imported.probe is None
     assert torch.equal(imported.distilled.tensors()["targets_repr"], vectors)
-    with pytest.raises(BadInput, match="a vector of 7 numbers, which is no label of 3 classes"):
-        import_set("selfsup", ask(folder, space="normalised", label_form="logits"))
+    for form in (None, "logits"):  # labels of another data set look the same
+        with pytest.raises(BadInput, match=r"has 3 classes, the labels have 7 columns; .* --label-form vectors"):
+            import_set("selfsup", ask(folder, space="normalised", label_form=form))
+    for strange in (torch.arange(63).view(9, 7), torch.randn(9, 1), torch.randn(9)):
+        write_pt(tmp_path / "in", y_syn=strange)
+        with pytest.raises(BadInput, match="floating-point rows of two numbers or more"):
+            import_set("selfsup", ask(folder, space="normalised", label_form="vectors"))
+    as_many = write_pt(tmp_path / "in", y_syn=torch.randn(9, 3))
+    assert import_set("selfsup", ask(as_many, space="normalised", label_form="vectors")).distilled.labels.kind == (
+        "representation"
+    )
     with pytest.raises(BadInput, match="does not state the pixel space"):
         import_set("selfsup", ask(folder))
 
