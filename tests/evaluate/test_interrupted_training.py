@@ -53,24 +53,24 @@ def judged_in(synthetic, dataset, make_protocol, tmp_path):
     return call
 
 
-ENGINES = {"sequential": 4, "batched": 2}  # and the cells that it gives for two networks of two seeds
+ENGINES = {"sequential": 2, "batched": 1}  # and the cells that it gives for one network of two seeds
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_killed_training_goes_on_within_the_network(judged_in, monkeypatch, engine):
     monkeypatch.setattr(trials, "choose", lambda recipe, *rest, **more: Engine(engine, precision=recipe.precision))
     undisturbed = Watched()
-    whole = list(judged_in(undisturbed, "undisturbed"))
+    whole = list(judged_in(undisturbed, "undisturbed", networks=["mlp:width=8"]))
     assert len(whole) == ENGINES[engine]
     steps = EPOCHS * STEPS * len(whole)
     extra = undisturbed.steps - steps  # one at the end of each training that is shown by itself
 
     found, made, lives = [], 0, 0
-    for lives in itertools.count(17, 5):
+    for lives in itertools.count(5, 3):
         dying = Watched(lives)
         done = [(network, seed) for network, seeds, _ in found for seed in seeds]
         try:
-            for cell in judged_in(dying, done=done):
+            for cell in judged_in(dying, done=done, networks=["mlp:width=8"]):
                 found.append(cell)
         except Killed:
             made += dying.steps - 1
@@ -78,9 +78,9 @@ def test_a_killed_training_goes_on_within_the_network(judged_in, monkeypatch, en
             made += dying.steps
             break
     assert found == whole
-    assert lives > 22  # it was killed more than once
+    assert lives > 8  # it was killed more than once
     # The step that was being made at a death is made again, and so is the one that nobody was told of.
-    assert made <= steps + extra + 2 * (lives - 17) // 5
+    assert made <= steps + extra + 2 * (lives - 5) // 3
 
 
 def test_a_network_is_shown_with_all_its_seeds(judged_in):
