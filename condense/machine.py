@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import gc
 import os
 import platform
 import resource
@@ -88,7 +87,6 @@ class PeakMemory:
         if self._device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self._device)
         else:
-            gc.collect()
             allocator.give_back()
             # Not Linux, or not permitted: the peak then counts from the start of the process.
             with contextlib.suppress(OSError):
