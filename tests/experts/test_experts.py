@@ -312,7 +312,7 @@ def test_the_work_is_announced_before_it_starts(ask: Ask, open_run: OpenRun) -> 
 
 def test_progress_counts_epochs(ask: Ask, open_run: OpenRun) -> None:
     stream = io.StringIO()
-    ask(run=open_run(progress=Progress(stream)))
+    ask(run=open_run(progress=Progress(stream, worth_a_line=0)))
     assert "condense: experts: 6 of 6 in " in stream.getvalue()
 
 
