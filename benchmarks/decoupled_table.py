@@ -62,12 +62,11 @@ def claim_lines(pairs: Sequence[tuple[str, str]], found: Mapping[str, Runs]) -> 
     All pairs that share a run are one family of tests, corrected by Holm's rule as the leaderboard's are.
     """
     from condense.evaluate.leaderboard.words import basis
-    from condense.evaluate.statistics import ALPHA, compare, holm
+    from condense.evaluate.statistics import ALPHA, adjusted, compare
 
     gaps = {pair: gap for pair in pairs if (gap := compare(found[pair[0]], found[pair[1]])) is not None}
-    adjusted = holm([1.0 if gap.p is None else gap.p for gap in gaps.values()])
     lines = []
-    for ((name, other), gap), p in zip(gaps.items(), adjusted, strict=True):
+    for ((name, other), gap), p in zip(gaps.items(), adjusted(gaps.values()), strict=True):
         claim = gap.over_runs if gap.over_sets is None else gap.over_sets
         means = " ".join(f"{100 * value:+.2f}" for value in gap.by_set.values())
         verdict = f"not separated ({'runs' if gap.over_sets is None else 'distillation seeds'})"

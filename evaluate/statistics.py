@@ -28,7 +28,7 @@ undefined and the exact sign-flip test replaces it: p = 2^(1-n), or 1 when they 
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import NamedTuple, TypeVar
@@ -160,12 +160,20 @@ def compare(first: Mapping[Run, float], second: Mapping[Run, float]) -> Comparis
 def holm(p_values: Sequence[float]) -> list[float]:
     """Adjusted p values of Holm's step-down procedure (Holm 1979), in the order given."""
     order = sorted(range(len(p_values)), key=p_values.__getitem__)
-    adjusted = [0.0] * len(p_values)
+    corrected = [0.0] * len(p_values)
     highest = 0.0
     for position, index in enumerate(order):
         highest = max(highest, min(1.0, (len(p_values) - position) * p_values[index]))
-        adjusted[index] = highest
-    return adjusted
+        corrected[index] = highest
+    return corrected
+
+
+def adjusted(comparisons: Iterable[Comparison | None]) -> list[float]:
+    """p values of one family of comparisons, corrected together.
+
+    What cannot be tested stays in the family with p = 1, so that the correction does not depend on luck.
+    """
+    return holm([1.0 if found is None or found.p is None else found.p for found in comparisons])
 
 
 class Rank(NamedTuple):
@@ -182,10 +190,8 @@ def ranks(rows: Sequence[Mapping[Run, float]], alpha: float = ALPHA) -> list[Ran
     """Ranks of each row by the rule at the top of this module; rows map a run to its accuracy."""
     pairs = list(combinations(range(len(rows)), 2))
     found = [compare(rows[i], rows[j]) for i, j in pairs]
-    # A pair that cannot be tested stays in the family with p = 1, so that the correction does not depend on luck.
-    adjusted = holm([1.0 if gap is None or gap.p is None else gap.p for gap in found])
     better, worse = [0] * len(rows), [0] * len(rows)  # than each row
-    for (i, j), gap, p in zip(pairs, found, adjusted, strict=True):
+    for (i, j), gap, p in zip(pairs, found, adjusted(found), strict=True):
         if gap is not None and p < alpha:
             ahead, behind = (i, j) if gap.mean > 0 else (j, i)
             better[behind] += 1

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 
+import torch
 from torch import Tensor
 
 from condense.distilled.container import DistilledSet
 from condense.distilled.labels import HardLabels, Representations, SoftLabels
+from condense.distilled.preview import pixels
 from condense.distilled.views import PLAIN
 from condense.errors import BadInput
+
+_CHUNK = 1024  # images that are brought to pixels at once
 
 
 def require_plain(distilled: DistilledSet, layout: str) -> None:
@@ -46,8 +51,15 @@ def rounding(distilled: DistilledSet) -> list[str]:
     return ["the images were floating-point numbers; pictures hold them clamped to [0, 1] and rounded to 8 bits"]
 
 
-def png(image: Tensor) -> bytes:
-    """A lossless picture of uint8 (C, H, W) with one or three channels."""
+def pictures(distilled: DistilledSet) -> Iterator[tuple[str, bytes]]:
+    """Every image as a lossless PNG, named by its position: the names of a set sort as its images do."""
+    digits = len(str(len(distilled) - 1))
+    for part in torch.arange(len(distilled)).split(_CHUNK):
+        for index, image in zip(part.tolist(), pixels(distilled, part), strict=True):
+            yield f"{index:0{digits}d}.png", _png(image)
+
+
+def _png(image: Tensor) -> bytes:
     from PIL import Image
 
     if image.shape[0] not in (1, 3):

@@ -111,6 +111,15 @@ def _check_values(images: Tensor, space: str, source: Path) -> None:
         raise BadInput(f"{source}: {space} images have values below 0, {found}; {_SPACE_HINT}")
 
 
+def require_pairs(images: Tensor, values: Tensor, request: Request) -> None:
+    """Refuses, with BadInput, labels that are not one for each image."""
+    found = f"{len(values)} labels" if values.ndim else "a single number"
+    if values.ndim == 0 or len(values) != len(images):
+        raise BadInput(
+            f"{request.source}: {len(images)} images came with {found}; give all files of one run, every shard of them"
+        )
+
+
 def as_labels(values: Tensor, request: Request, stated: str | None = None) -> Labels:
     """Labels of the form given, stated, or plain from the values: a vector of whole numbers is hard.
 

@@ -166,10 +166,9 @@ def _claims(table: TransferTable) -> list[str]:
         if not gaps:
             sentences.append(f"{row.name} against {against.name}: they share no run.")
             continue
-        adjusted = statistics.holm([1.0 if gap.p is None else gap.p for gap in gaps.values()])
         separate = [
             (_named(table, column), gap.mean)
-            for (column, gap), p in zip(gaps.items(), adjusted, strict=True)
+            for (column, gap), p in zip(gaps.items(), statistics.adjusted(gaps.values()), strict=True)
             if p < statistics.ALPHA
         ]
         better, worse = ([title for title, mean in separate if sign * mean > 0] for sign in (1, -1))

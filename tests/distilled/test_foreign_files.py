@@ -245,5 +245,5 @@ def test_the_labels_of_its_baselines_have_to_be_called_by_their_form(
     write_pt(tmp_path / "in", y_syn=HARD)
     assert torch.equal(import_set("selfsup", ask(folder, space="normalised")).distilled.labels.hard(), HARD)
     write_pt(tmp_path / "in", y_syn=HARD[:8])
-    with pytest.raises(BadInput, match="9 images came with 8 targets"):
+    with pytest.raises(BadInput, match="9 images came with 8 labels"):
         import_set("selfsup", ask(folder, space="normalised"))

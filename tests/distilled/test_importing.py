@@ -93,6 +93,7 @@ ONE_HOT = torch.eye(3)[HARD]
         (torch.randn(9, 4), "logits", "has 3 classes, the labels have 4 columns"),
         (torch.zeros(9, 1, 1), None, "a vector or a matrix"),
         (HARD[:8], None, "9 images came with 8 labels"),
+        (torch.tensor(2), None, "9 images came with a single number"),
     ],
 )
 def test_labels_that_are_not_what_they_seem_are_refused(

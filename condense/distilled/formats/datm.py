@@ -8,7 +8,7 @@ softmax; both can be stated otherwise.
 from __future__ import annotations
 
 from condense.distilled.container import DistilledSet
-from condense.distilled.foreign import Request, are_distributions, as_labels, compose, in_space
+from condense.distilled.foreign import Request, are_distributions, as_labels, compose, in_space, require_pairs
 from condense.distilled.tensor_files import read_number, read_sharded
 from condense.errors import BadInput
 
@@ -25,8 +25,7 @@ def read(request: Request) -> DistilledSet:
     folder = nested if nested.is_dir() else request.source
     images, space = in_space(read_sharded(folder, "images_best"), request, stated="zca")
     values = read_sharded(folder, "labels_best")
-    if len(values) != len(images):
-        raise BadInput(f"{folder}: {len(images)} images came with {len(values)} labels; are all files of one run?")
+    require_pairs(images, values, request)
     if request.label_form is None and are_distributions(values):
         raise BadInput(
             f"{folder}: DATM stores logits, but every row of the labels adds up to 1; say what they are with "

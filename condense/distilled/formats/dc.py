@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from condense.distilled.container import DistilledSet
-from condense.distilled.foreign import Request, as_labels, compose, in_space
+from condense.distilled.foreign import Request, as_labels, compose, in_space, require_pairs
 from condense.distilled.tensor_files import read_plain
 from condense.errors import BadInput
 
@@ -34,8 +34,7 @@ def read(request: Request) -> DistilledSet:
         )
     found, values = pairs[request.seed]
     images, space = in_space(found.detach(), request, stated="normalised")
-    if len(values) != len(images):
-        raise BadInput(f"{request.source}: {len(images)} images came with {len(values)} labels")
+    require_pairs(images, values, request)
     return compose(request, "dc", images, space, as_labels(values.detach(), request))
 
 

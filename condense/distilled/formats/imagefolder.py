@@ -15,17 +15,15 @@ from torch import Tensor
 
 from condense import files
 from condense.distilled.container import DistilledSet
-from condense.distilled.exchange import label_values, png, require_plain, rounding
+from condense.distilled.exchange import label_values, pictures, require_plain, rounding
 from condense.distilled.foreign import Request, compose, in_space
 from condense.distilled.labels import HardLabels
-from condense.distilled.preview import pixels
 from condense.errors import BadInput, DamagedFile
 
 SUMMARY = "class folders of pictures; written as lossless PNG"
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp"})
 _MODES = frozenset({"L", "P", "RGB"})  # 8 bits per channel, no transparency
 _SAFE_NAME = re.compile(r"[\w][\w .,()+-]{0,80}")
-_CHUNK = 1024
 
 
 def read(request: Request) -> DistilledSet:
@@ -56,11 +54,9 @@ def write(distilled: DistilledSet, target: Path) -> list[str]:
         raise BadInput(f"class folders hold hard labels, this set has {distilled.labels.kind} ones; export npz instead")
     labels = label_values(distilled, "imagefolder").tolist()
     names = _folder_names(distilled.classes)
-    digits = len(str(len(distilled) - 1))
     with files.staged_directory(target, replace_existing=True) as folder:
-        for part in torch.arange(len(distilled)).split(_CHUNK):
-            for index, image in zip(part.tolist(), pixels(distilled, part), strict=True):
-                files.write_bytes(folder / names[labels[index]] / f"{index:0{digits}d}.png", png(image))
+        for label, (name, picture) in zip(labels, pictures(distilled), strict=True):
+            files.write_bytes(folder / names[label] / name, picture)
     return rounding(distilled)
 
 

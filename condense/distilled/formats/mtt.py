@@ -7,9 +7,8 @@ The layout states neither the pixel space (normalised or ZCA, by the run's flag)
 from __future__ import annotations
 
 from condense.distilled.container import DistilledSet
-from condense.distilled.foreign import Request, as_labels, compose, in_space
+from condense.distilled.foreign import Request, as_labels, compose, in_space, require_pairs
 from condense.distilled.tensor_files import read_number, read_sharded
-from condense.errors import BadInput
 
 SUMMARY = "images_best.pt and labels_best.pt, or numbered shards; lr_best.pt where it is there"
 
@@ -19,8 +18,7 @@ def read(request: Request) -> DistilledSet:
     folder = request.source
     images, space = in_space(read_sharded(folder, "images_best"), request)
     values = read_sharded(folder, "labels_best")
-    if len(values) != len(images):
-        raise BadInput(f"{folder}: {len(images)} images came with {len(values)} labels; are all shards there?")
+    require_pairs(images, values, request)
     step_size = folder / "lr_best.pt"
     return compose(
         request,

@@ -19,7 +19,7 @@ from torch import Tensor
 from condense import files, preprocessing
 from condense.distilled.container import DistilledSet
 from condense.distilled.exchange import label_values, require_plain
-from condense.distilled.foreign import Request, as_labels, compose, in_space
+from condense.distilled.foreign import Request, as_labels, compose, in_space, require_pairs
 from condense.distilled.labels import HardLabels, Labels, Representations, SoftLabels
 from condense.errors import BadInput, DamagedFile
 
@@ -33,8 +33,7 @@ def read(request: Request) -> DistilledSet:
         raise BadInput(f"{request.source} lacks {', '.join(sorted(missing))}; found {', '.join(sorted(arrays))}")
     values = torch.from_numpy(arrays["labels"])
     images = _channels_first(torch.from_numpy(arrays["images"]), request.dataset.train.shape)
-    if len(values) != len(images):
-        raise BadInput(f"{request.source}: {len(images)} images came with {len(values)} labels")
+    require_pairs(images, values, request)
     if "about" not in arrays:
         images, space = in_space(images, request)
         return compose(request, "npz", images, space, as_labels(values, request))

@@ -11,15 +11,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from condense import files
 from condense.distilled import card
 from condense.distilled.container import DistilledSet
-from condense.distilled.exchange import label_values, png, require_plain, rounding
+from condense.distilled.exchange import label_values, pictures, require_plain, rounding
 from condense.distilled.labels import HardLabels, SoftLabels
-from condense.distilled.preview import pixels
 
 SUMMARY = "pictures and labels for the Hugging Face Hub, with a card"
 _FILE = "data/train-00000-of-00001.parquet"
@@ -52,14 +50,9 @@ def _parquet(distilled: DistilledSet, columns: dict[str, tuple[dict[str, Any], l
     import pyarrow as pa
     import pyarrow.parquet
 
-    count = len(distilled)
-    digits = len(str(count - 1))
-    pictures = [
-        {"bytes": png(pixels(distilled, torch.tensor([index]))[0]), "path": f"{index:0{digits}d}.png"}
-        for index in range(count)
-    ]
+    images = [{"bytes": picture, "path": name} for name, picture in pictures(distilled)]
     kinds = {"ClassLabel": pa.int64(), "Sequence": pa.list_(pa.float32())}
-    arrays = {"image": pa.array(pictures, pa.struct({"bytes": pa.binary(), "path": pa.string()}))}
+    arrays = {"image": pa.array(images, pa.struct({"bytes": pa.binary(), "path": pa.string()}))}
     arrays |= {name: pa.array(values, kinds[kind["_type"]]) for name, (kind, values) in columns.items()}
     features = {"image": {"_type": "Image"}, **{name: kind for name, (kind, _) in columns.items()}}
     table = pa.table(arrays).replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})

@@ -8,9 +8,8 @@ either of the first two, so its form has to be given.
 from __future__ import annotations
 
 from condense.distilled.container import DistilledSet
-from condense.distilled.foreign import Request, as_labels, compose, in_space
+from condense.distilled.foreign import Request, as_labels, compose, in_space, require_pairs
 from condense.distilled.tensor_files import read_tensor
-from condense.errors import BadInput
 
 SUMMARY = "x_syn.pt and y_syn.pt: target vectors for transfer, or labels"
 
@@ -19,6 +18,5 @@ def read(request: Request) -> DistilledSet:
     """Imports the folder; the pixel space has to be given."""
     images, space = in_space(read_tensor(request.source / "x_syn.pt"), request)
     values = read_tensor(request.source / "y_syn.pt")
-    if len(values) != len(images):
-        raise BadInput(f"{request.source}: {len(images)} images came with {len(values)} targets; are both of one run?")
+    require_pairs(images, values, request)
     return compose(request, "selfsup", images, space, as_labels(values, request))
