@@ -14,6 +14,7 @@ from condense.distilled.labels import FULL, Codec, Committee, RegionLabels, Regi
 from condense.errors import BadInput
 from condense.run import Run
 from condense.soft_labels.calibration import Calibration
+from condense.soft_labels.checks import check_regions
 from condense.soft_labels.images import Images
 from condense.training.replay import replay_mix, replay_view
 
@@ -166,17 +167,6 @@ def _check(
             f"the regions are drawn for {regions.count} images of {regions.shape}, the set stands for {len(images)}, "
             f"the committee knows {committee.shape}; (C, H, W)"
         )
-    if calibration is not None and (not linear or classes is None):
-        raise BadInput("a calibration weighs answers against the class of one image; give linear=True and the classes")
-    if calibration is not None and codec.kind != "full":
-        raise BadInput(f'a calibration leaves regions without a label, which quantisation "{codec.kind}" cannot keep')
-    if calibration is not None and committee.average == "probabilities" and committee.temperature != 1.0:
-        raise BadInput(
-            "how certain an answer is follows from logits, and an average of probabilities at a temperature other than "
-            "1 has none; average logits, or use temperature 1"
-        )
-    if committee.average == "probabilities" and not linear and committee.temperature != 1.0:
-        raise BadInput(
-            "averaged probabilities at a temperature other than 1 are no logits for another temperature; average "
-            "logits, or use linear=True"
-        )
+    if calibration is not None and classes is None:
+        raise BadInput("a calibration weighs answers against the class of one image; give the classes")
+    check_regions(committee.average, committee.temperature, linear, calibration is not None, codec.kind)

@@ -268,10 +268,12 @@ def test_what_does_not_fit_is_refused(view: PlainView, wise: Wise, rule: Rule, o
     run = open_run()
     with pytest.raises(BadInput, match="drawn for 8 images"):
         per_epoch(view, rule(count=8), wise(), 1, run)
-    with pytest.raises(BadInput, match="give linear=True and the classes"):
-        per_epoch(view, rule(), wise(), 1, run, calibration=Calibration())
+    with pytest.raises(BadInput, match="give the classes"):
+        per_epoch(view, rule(), wise(), 1, run, linear=True, calibration=Calibration())
+    with pytest.raises(BadInput, match="use linear=true"):
+        per_epoch(view, rule(), wise(), 1, run, classes=LABELS, calibration=Calibration())
     calibrated = {"classes": LABELS, "linear": True, "calibration": Calibration(low=0.0)}
-    with pytest.raises(BadInput, match='which quantisation "smoothed" cannot keep'):
+    with pytest.raises(BadInput, match="which codec=smoothed cannot keep"):
         per_epoch(view, rule(), wise(), 1, run, codec=Codec("smoothed", 2), **calibrated)
     with pytest.raises(BadInput, match="average logits, or use temperature 1"):
         per_epoch(view, rule(), wise(average="probabilities"), 1, run, **calibrated)

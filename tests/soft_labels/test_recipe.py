@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -136,8 +137,9 @@ def test_a_recipe_that_is_none_is_refused() -> None:
         ({"kind": "regions", "teachers": "a", "norm_group": 1}, "at least two samples, got norm_group=1"),
         ({"kind": "regions", "teachers": "a", "calibration": {"low": 0.9}}, "0 <= low <= high"),
         ({"kind": "regions", "teachers": "a", "calibration": {"low": 0.1}}, "use linear=true"),
-        ({"kind": "fixed", "teachers": "a+b", "weights": [1.0, 1.0, 1.0]}, "for each of 2 teachers"),
-        ({"kind": "fixed", "teachers": "a+b", "weights": [2.0, -1.0]}, "at least 0 for each of 2 teachers"),
+        ({"kind": "fixed", "teachers": "a+b", "weights": [1.0, 1.0, 1.0]}, "for each of 2 members"),
+        ({"kind": "fixed", "teachers": "a+b", "weights": [2.0, -1.0]}, "at least 0 for each of 2 members"),
+        ({"kind": "fixed", "teachers": "a+b", "weights": [1.0, math.inf]}, "for each of 2 members"),
         ({"kind": "regions", "teachers": "a", "linear": True, "codec": "logits"}, "codec=logits keeps logits"),
         (
             {"kind": "fixed", "teachers": "a", "ground_truth": 0.5, "temperature": 1.0, "codec": "logits"},

@@ -86,8 +86,7 @@ class Committee:
                 f"{self.average!r} and {self.statistics!r}"
             )
         weights = self.weights or (1.0,) * len(self.members)
-        if len(weights) != len(self.members) or min(weights) < 0 or not 0 < sum(weights) < math.inf:
-            raise BadInput(f"give one weight of at least 0 for each of {len(self.members)} members, got {weights}")
+        check_weights(weights, len(self.members))
         total = math.fsum(weights)
         if abs(total - 1) > _ROUNDING:  # dividing again what adds up to 1 would move the last digit, and a set's id
             weights = tuple(weight / total for weight in weights)
@@ -152,6 +151,12 @@ class Committee:
         device = next(iter(member.state.values())).device
         module.to(device).eval().requires_grad_(False)
         return use_batch_statistics(module) if self.statistics == "batch" else module
+
+
+def check_weights(weights: Sequence[float], members: int) -> None:
+    """Refuses, with BadInput, weights that are not one for each member, or that cannot be made to add up to 1."""
+    if len(weights) != members or not min(weights) >= 0 or not 0 < sum(weights) < math.inf:
+        raise BadInput(f"give one weight of at least 0 for each of {members} members, got {tuple(weights)}")
 
 
 def use_batch_statistics(module: nn.Module) -> nn.Module:
