@@ -188,6 +188,14 @@ def link_file(source: PathLike, target: PathLike) -> None:
             copy(Path(source), temporary)
 
 
+def require_replaceable(target: Path, replace_existing: bool) -> None:
+    """Refuses, with BadInput, a target that is a file, or a folder with content that is not to be replaced."""
+    if target.exists() and not target.is_dir():
+        raise BadInput(f"{target} is a file where a folder should be written; choose another place")
+    if target.is_dir() and any(target.iterdir()) and not replace_existing:
+        raise BadInput(f"{target} exists and is not empty; remove it or choose another place")
+
+
 @contextmanager
 def staged_directory(target: PathLike, *, replace_existing: bool = False) -> Iterator[Path]:
     """Yields a hidden sibling folder to fill; at success it becomes `target`, at failure it is removed.
@@ -196,11 +204,11 @@ def staged_directory(target: PathLike, *, replace_existing: bool = False) -> Ite
         BadInput: when `target` exists as a file, or as a folder with content unless `replace_existing`.
     """
     final = Path(target)
-    _check_replaceable(final, replace_existing)
+    require_replaceable(final, replace_existing)
     with _named_temporary(final) as temporary:
         mkdir(temporary)
         yield temporary
-        _check_replaceable(final, replace_existing)
+        require_replaceable(final, replace_existing)
         if final.is_dir() and any(final.iterdir()):
             # Two renames are not one: killed in between, the target is absent, never half of each.
             with _named_temporary(final) as old:
@@ -209,13 +217,6 @@ def staged_directory(target: PathLike, *, replace_existing: bool = False) -> Ite
                 remove_tree(old)
         else:
             rename(temporary, final)
-
-
-def _check_replaceable(target: Path, replace_existing: bool) -> None:
-    if target.exists() and not target.is_dir():
-        raise BadInput(f"{target} is a file where a folder should be written; choose another place")
-    if target.is_dir() and any(target.iterdir()) and not replace_existing:
-        raise BadInput(f"{target} exists and is not empty; remove it or choose another place")
 
 
 @contextmanager

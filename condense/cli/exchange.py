@@ -69,9 +69,12 @@ def verify(arguments: argparse.Namespace) -> int:
 def import_set(arguments: argparse.Namespace) -> int:
     """Saves the foreign set as a distilled set and prints its folder; warns when a probe learns nothing from it."""
     from condense import data, distilled
+    from condense.api.place import require_writable
     from condense.distilled import formats
     from condense.distilled.foreign import Request
 
+    files.require_replaceable(arguments.out, arguments.replace)
+    require_writable(arguments.out.parent, "--out")
     dataset = data.load(arguments.dataset, data_dir=arguments.data_dir, cache_dir=arguments.cache_dir)
     request = Request(
         arguments.source,

@@ -111,6 +111,17 @@ def _check_values(images: Tensor, space: str, source: Path) -> None:
         raise BadInput(f"{source}: {space} images have values below 0, {found}; {_SPACE_HINT}")
 
 
+def require_folder(request: Request, *names: str) -> Path:
+    """The source where it is a folder.
+
+    Raises:
+        BadInput: for a file, such as one of those that the layout consists of.
+    """
+    if not request.source.is_dir():
+        raise BadInput(f"{request.source} is a file; give the folder that holds {' and '.join(names)}")
+    return request.source
+
+
 def require_pairs(images: Tensor, values: Tensor, request: Request) -> None:
     """Refuses, with BadInput, labels that are not one for each image."""
     found = f"{len(values)} labels" if values.ndim else "a single number"

@@ -96,4 +96,5 @@ def read_plain(path: Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises a dozen types for a file that is not what it expects
         # Its own text advises to read the file in the way that runs what is in it.
-        raise DamagedFile(path, f"cannot be read as tensors and numbers alone ({type(error).__name__})") from error
+        why = "it holds objects of other kinds" if "Unsupported" in str(error) else type(error).__name__
+        raise DamagedFile(path, f"cannot be read as tensors and numbers alone: {why}") from error

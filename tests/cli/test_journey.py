@@ -80,6 +80,8 @@ def test_a_set_goes_out_and_comes_back(made: str, capsys: pytest.CaptureFixture[
     words = ["import", "npz", "out.npz", "--dataset", "digits", "--out", "back", "--method", "theirs", "--no-probe"]
     assert said(capsys, 0, *words) == "back\n"
     assert said(capsys, 0, "verify", "back") == "back: intact\n"
+    assert main(["import", "npz", "absent.npz", *words[3:]]) == 2
+    assert "back exists and is not empty" in capsys.readouterr().err
 
 
 def test_an_import_is_probed(made: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -233,6 +233,13 @@ def test_target_vectors_are_no_labels_and_are_not_probed(
         import_set("selfsup", ask(folder))
 
 
+@pytest.mark.parametrize("layout", ["mtt", "datm", "selfsup", "imagefolder"])
+def test_one_file_of_a_folder_is_answered_with_what_to_give(layout: str, ask: Ask, tmp_path: Path) -> None:
+    (tmp_path / "x_syn.pt").write_bytes(b"")
+    with pytest.raises(BadInput, match=r"x_syn\.pt is a file; give the folder that holds "):
+        import_set(layout, ask(tmp_path / "x_syn.pt"))
+
+
 def test_the_labels_of_its_baselines_have_to_be_called_by_their_form(
     write_pt: Write, ask: Ask, images: torch.Tensor, tmp_path: Path
 ) -> None:

@@ -8,7 +8,15 @@ softmax; both can be stated otherwise.
 from __future__ import annotations
 
 from condense.distilled.container import DistilledSet
-from condense.distilled.foreign import Request, are_distributions, as_labels, compose, in_space, require_pairs
+from condense.distilled.foreign import (
+    Request,
+    are_distributions,
+    as_labels,
+    compose,
+    in_space,
+    require_folder,
+    require_pairs,
+)
 from condense.distilled.tensor_files import read_number, read_sharded
 from condense.errors import BadInput
 
@@ -21,8 +29,9 @@ def read(request: Request) -> DistilledSet:
     Raises:
         BadInput: when the labels could be probabilities as well as logits and the form is not given.
     """
-    nested = request.source / "Normal"
-    folder = nested if nested.is_dir() else request.source
+    given = require_folder(request, "images_best.pt", "labels_best.pt", "lr_best.pt")
+    nested = given / "Normal"
+    folder = nested if nested.is_dir() else given
     images, space = in_space(read_sharded(folder, "images_best"), request, stated="zca")
     values = read_sharded(folder, "labels_best")
     require_pairs(images, values, request)

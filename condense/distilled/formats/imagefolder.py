@@ -16,7 +16,7 @@ from torch import Tensor
 from condense import files
 from condense.distilled.container import DistilledSet
 from condense.distilled.exchange import label_values, pictures, require_plain, rounding
-from condense.distilled.foreign import Request, compose, in_space
+from condense.distilled.foreign import Request, compose, in_space, require_folder
 from condense.distilled.labels import HardLabels
 from condense.errors import BadInput, DamagedFile
 
@@ -63,9 +63,8 @@ def write(distilled: DistilledSet, target: Path) -> list[str]:
 def _class_folders(request: Request) -> list[Path | None]:
     """The folder of each class in label order; None for a class that has none."""
     classes = request.dataset.train.classes
-    if not request.source.is_dir():
-        raise BadInput(f"{request.source} is a file; give the folder that holds one folder for each class")
-    found = {path.name: path for path in request.source.iterdir() if path.is_dir() and not path.name.startswith(".")}
+    folder = require_folder(request, "one folder for each class")
+    found = {path.name: path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")}
     if not found:
         raise BadInput(f"{request.source} holds no class folders; give the folder that holds one for each class")
     by_name = dict(zip(_folder_names(classes), range(len(classes)), strict=True))

@@ -7,7 +7,7 @@ The layout states neither the pixel space (normalised or ZCA, by the run's flag)
 from __future__ import annotations
 
 from condense.distilled.container import DistilledSet
-from condense.distilled.foreign import Request, as_labels, compose, in_space, require_pairs
+from condense.distilled.foreign import Request, as_labels, compose, in_space, require_folder, require_pairs
 from condense.distilled.tensor_files import read_number, read_sharded
 
 SUMMARY = "images_best.pt and labels_best.pt, or numbered shards; lr_best.pt where it is there"
@@ -15,7 +15,7 @@ SUMMARY = "images_best.pt and labels_best.pt, or numbered shards; lr_best.pt whe
 
 def read(request: Request) -> DistilledSet:
     """Imports the folder; the pixel space has to be given."""
-    folder = request.source
+    folder = require_folder(request, "images_best.pt", "labels_best.pt")
     images, space = in_space(read_sharded(folder, "images_best"), request)
     values = read_sharded(folder, "labels_best")
     require_pairs(images, values, request)

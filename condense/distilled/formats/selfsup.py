@@ -8,7 +8,7 @@ either of the first two, so its form has to be given.
 from __future__ import annotations
 
 from condense.distilled.container import DistilledSet
-from condense.distilled.foreign import Request, as_labels, compose, in_space, require_pairs
+from condense.distilled.foreign import Request, as_labels, compose, in_space, require_folder, require_pairs
 from condense.distilled.tensor_files import read_tensor
 
 SUMMARY = "x_syn.pt and y_syn.pt: target vectors for transfer, or labels"
@@ -16,7 +16,8 @@ SUMMARY = "x_syn.pt and y_syn.pt: target vectors for transfer, or labels"
 
 def read(request: Request) -> DistilledSet:
     """Imports the folder; the pixel space has to be given."""
-    images, space = in_space(read_tensor(request.source / "x_syn.pt"), request)
-    values = read_tensor(request.source / "y_syn.pt")
+    folder = require_folder(request, "x_syn.pt", "y_syn.pt")
+    images, space = in_space(read_tensor(folder / "x_syn.pt"), request)
+    values = read_tensor(folder / "y_syn.pt")
     require_pairs(images, values, request)
     return compose(request, "selfsup", images, space, as_labels(values, request))
