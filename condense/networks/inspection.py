@@ -48,8 +48,8 @@ def activation_bytes(module: nn.Module, shape: Shape) -> int:
     kept: dict[int, Tensor] = {}  # one for each storage; holding the tensor keeps its address from being reused
 
     def keep(tensor: Tensor) -> Tensor:
-        kept[tensor.untyped_storage()._cdata] = tensor
-        return tensor
+        kept[tensor.untyped_storage()._cdata] = tensor.detach()
+        return tensor.detach()  # the tensor itself would hold the node that saves it: a cycle that nobody frees
 
     network = _without_data(module)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):

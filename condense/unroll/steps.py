@@ -118,7 +118,7 @@ def _measured(build: Callable[[], Graph]) -> tuple[Graph, int]:
     def count(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         kept[storage._cdata] = storage.nbytes()
-        return tensor
+        return tensor.detach()  # the tensor itself would hold the node that saves it: a cycle that nobody frees
 
     with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
         graph = build()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import pytest
 import torch
 
+from condense.flat import FlatNetwork
 from condense.unroll import Engine, InnerLoop, Segment, outer_loss
 from condense.unroll.steps import DoubleBackward, _measured
 
@@ -71,8 +73,6 @@ def test_one_step_on_a_line_is_solved_by_hand() -> None:
             product = self.weight * images.flatten(1)  # (1, 1)
             return torch.cat([product, torch.zeros_like(product)], dim=1)
 
-    from condense.flat import FlatNetwork
-
     w, x, t, beta = 0.7, 1.3, 1.5, 0.2
     module = Line()
     images = torch.full((1, 1, 1, 1), x, dtype=torch.float64, requires_grad=True)
@@ -133,6 +133,30 @@ def test_kept_graphs_change_nothing(problem: Any, gap: Any, graph_bytes: int) ->
     """One byte keeps no graph, the second a part, the last all; group norm's first derivative rounds otherwise then."""
     given = problem(batches=((0, 1, 2), (3, 4, 5), (1, 3, 5), (0, 2, 4)), inner={"momentum": 0.5})
     assert gap(given.gradients(Engine(graph_bytes=graph_bytes)), given.gradients(Engine())) < 1e-12
+
+
+@pytest.mark.parametrize("share", [0.0, 0.9, 2.5, 4.0])
+def test_graphs_go_with_the_gradient(problem: Any, monkeypatch: pytest.MonkeyPatch, share: float) -> None:
+    """A saved tensor that keeps its own graph alive would keep it for good: no collector sees through the nodes."""
+    given = problem(batches=((0, 1, 2), (3, 4, 5), (1, 3, 5), (0, 2, 4)))
+    inner, segment = given.parts()
+    images, labels, step_size = given.leaves()
+    step = DoubleBackward(inner.network, False)
+    _, size = _measured(lambda: step._graph(segment.start, images[:3].detach(), labels[:3].detach()))
+    built: list[weakref.ref[torch.Tensor]] = []
+    graph_of = DoubleBackward._graph
+
+    def remember(*parts: Any) -> Any:
+        graph = graph_of(*parts)
+        built.append(weakref.ref(graph.parameters))
+        return graph
+
+    monkeypatch.setattr(DoubleBackward, "_graph", remember)
+    loss = outer_loss(inner, segment, images, labels, step_size, Engine(graph_bytes=int(share * size))).loss
+    assert sum(graph() is not None for graph in built) == int(share)
+    loss.backward()
+    assert built
+    assert [graph() for graph in built] == [None] * len(built)
 
 
 @pytest.mark.parametrize(("share", "kept"), [(0.9, []), (2.5, [2, 3]), (4.0, [0, 1, 2, 3])])
