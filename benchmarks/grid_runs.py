@@ -40,7 +40,7 @@ def of_sets(values: Runs) -> str:
 
 
 class Outcomes:
-    """Accuracies in a folder of records, which is read once; so is every set."""
+    """Accuracies in a folder of records, which is read once; so is every set that is asked for by its folder."""
 
     def __init__(self, results: str | Path) -> None:
         from condense.evaluate import records
@@ -60,6 +60,27 @@ class Outcomes:
             if record.set.id in sets and record.protocol.name == protocol and cell is not None:
                 for seed, accuracy in zip(cell.seeds, cell.accuracy, strict=True):
                     values[sets[record.set.id], seed] = accuracy
+        return values
+
+    def of_settings(self, method: str, ipc: int, fields: Mapping[str, Any], seeds: int, place: tuple[str, str]) -> Runs:
+        """Fractions by (distillation seed, evaluation seed) of the sets of a method with these fields changed.
+
+        Needs the records alone.  place: protocol and network.
+        """
+        import dataclasses
+
+        from condense import methods
+
+        config = dataclasses.asdict(dataclasses.replace(methods.get(method).config(), **fields))
+        values: Runs = {}
+        for record in self._records:
+            made, cell = record.set, record.cells.get(place[1])
+            if (made.method, record.budget.get("ipc"), record.protocol.name) != (method, ipc, place[0]) or cell is None:
+                continue
+            if made.config == config and made.seed < seeds:
+                values |= {
+                    (made.seed, seed): accuracy for seed, accuracy in zip(cell.seeds, cell.accuracy, strict=True)
+                }
         return values
 
     def _id(self, folder: Path) -> str | None:

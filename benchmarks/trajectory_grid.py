@@ -174,9 +174,9 @@ def table(rows: list[Setting], seeds: int, results: str) -> int:
     outcomes = Outcomes(results)
     found: dict[tuple[str | None, str, int], Runs] = {}
     for row in settings():
-        folders = [row.folder(seed) for seed in range(seeds)]
         for protocol in filter(None, (PROTOCOL, row.own)):
-            found[protocol, row.name, row.ipc] = outcomes.accuracies(folders, protocol, NETWORK)
+            place = (protocol, NETWORK)
+            found[protocol, row.name, row.ipc] = outcomes.of_settings(row.method, row.ipc, row.fields, seeds, place)
     print(f"| IPC | row | {PROTOCOL} (95 % over runs) | runs | of each set | own protocol (95 % over runs) |")
     print("|---|---|---|---|---|---|")
     for row in rows:
