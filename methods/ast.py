@@ -12,6 +12,9 @@ Departures from the paper:
     - the exact gradient is computed with one step's graph alive at a time; the authors keep all N graphs.
     - a step whose loss or gradient is not finite is left out, and one update at most halves or doubles the step size;
       the authors' code goes on with what comes.
+    - a hundred steps in a row that are left out end the learning.
+    - where pixels are not whitened, those of CIFAR-100 are normalised by its own mean and deviation; the authors take
+      CIFAR-10's, by which pixels are a third larger.
     - the last images are kept; the authors report the best accuracy on the test data, over epochs as well. Their
       evaluation trains by other settings than MTT's, in some scripts for 300 epochs; here it is MTT's.
 """

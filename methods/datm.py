@@ -8,14 +8,17 @@ DATM + FYI (https://arxiv.org/abs/2407.08113), which that paper did not try.
 Departures from the paper:
     - the window rises by T + (T+ - T) * step / R as in the authors' code; the paper raises it by one every I steps, and
       R = I * (T+ - T).
-    - presets are the authors' configuration files, which differ from the paper's table in some cells: CIFAR-100, 10
-      images per class, has T = 30 and T+ = 50 there and 20 and 40 in later papers that reprint the table.
+    - presets are the authors' configuration files. They agree for CIFAR-10 up to 50 images per class and CIFAR-100
+      with one with the paper's table as later papers (https://arxiv.org/abs/2408.03360) reprint it, and differ in other
+      cells: CIFAR-100, 10 images per class, has T = 30 and T+ = 50 here and 20 and 40 there. The author calls the
+      table authoritative.
     - where no expert recognises enough images of a class, others fill up, with the mean label of all experts made to
       name the class; the authors' code looks for ever. Their number is in the set's provenance.
     - the exact gradient is computed with one step's graph alive at a time; the authors keep all N graphs.
     - a step whose gradient is not finite is left out as one above the threshold is, and one update at most halves or
       doubles the step size; the authors' code lets it turn negative.
     - experts train as long as images and labels are chosen by them (`epochs`), or as the window reaches.
+    - a hundred steps in a row that are left out end the learning.
     - the last images are kept; the authors report the best of those tried on the test data.
 """
 

@@ -12,6 +12,9 @@ Departures from the paper:
       typing error.
     - a step whose loss or gradient is not finite is left out, and one update at most halves or doubles the step size;
       the authors' code goes on with what comes, and its users see the step size explode or turn negative.
+    - a hundred steps in a row that are left out end the learning.
+    - where pixels are not whitened, those of CIFAR-100 are normalised by its own mean and deviation; the authors take
+      CIFAR-10's, by which pixels are a third larger.
     - the last images are kept; the authors report the best of those tried on the test data.
     - FYI's row of the table was made with TESLA's gradient (`engine`), which its preset keeps, and judged with the flip
       that FYI adds to DSA (`flip_first`); here the judge's augmentation stays as it is.

@@ -11,6 +11,7 @@ Departures from the paper:
     - experts are trained for the T+ + M - 1 epochs that a segment can reach; the authors train 50.
     - a step whose loss or gradient is not finite is left out, and one update at most halves or doubles the step size;
       the authors' code goes on with what comes.
+    - a hundred steps in a row that are left out end the learning.
     - the last images are kept; the authors report the best of those tried on the test data.
 """
 

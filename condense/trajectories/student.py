@@ -9,11 +9,12 @@ from torch import Tensor
 
 from condense import networks
 from condense.augment import Augmentation
+from condense.augment.augmentation import require_flips
 from condense.budget import Budget
 from condense.data import Split
 from condense.errors import BadInput
 from condense.flat import FlatNetwork
-from condense.mirror import Expansion, expansion, mirrored
+from condense.mirror import mirrored, unchanged
 from condense.run import Run
 from condense.trajectories.descent import require_momentum, require_positive
 from condense.trajectories.sampling import halved, minibatches
@@ -28,7 +29,7 @@ class Student:
     Attributes:
         network: the architecture, the experts' own.
         augment: drawn for each image, also for each mirror image.
-        expand: mirror images, or nothing; with them a step draws half as many images, so that it trains on as many.
+        mirror: whether mirror images join a step, which then draws half as many images, so that it trains on as many.
         steps: N.
         batch: b, images in a step; None: all.
         engine: how its training is differentiated.
@@ -39,7 +40,7 @@ class Student:
 
     network: FlatNetwork
     augment: Augmentation
-    expand: Expansion
+    mirror: bool
     steps: int
     batch: int | None
     engine: Engine = field(default_factory=Engine)
@@ -74,15 +75,16 @@ class Student:
         momentum, scale: as in `condense.unroll.InnerLoop`.
         """
         count, shape = len(images), images.shape[1:]
-        doubles = self.expand is mirrored
-        rows = minibatches(count, halved(self.batch, count) if doubles else self.batch, self.steps, generator)
-        draws = [self.augment.draw(len(batch) * (1 + doubles), shape, generator) for batch in rows]
+        expand, copies = (mirrored, 2) if self.mirror else (unchanged, 1)
+        batch = halved(self.batch, count) if self.mirror else self.batch
+        rows = minibatches(count, batch, self.steps, generator)
+        draws = [self.augment.draw(len(row) * copies, shape, generator) for row in rows]
 
         def prepare(step: int, batch: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-            batch, targets = self.expand(batch, targets)
+            batch, targets = expand(batch, targets)
             return self.augment.apply(batch, draws[step]), targets
 
-        return InnerLoop(self.network, rows, prepare, momentum, scale, copies=1 + doubles)
+        return InnerLoop(self.network, rows, prepare, momentum, scale, copies=copies)
 
 
 def student_of(
@@ -102,11 +104,13 @@ def student_of(
     """
     require_positive(config.step_size)
     require_momentum("momentum", config.momentum)
+    if mirror:
+        require_flips(train, "mirror")
     network = FlatNetwork(networks.build(config.network, train.shape, train.n_classes).to(run.device))
     count = sum(budget.counts(train.class_counts(), train.classes))
     prepared = 2 * halved(config.batch, count) if mirror else min(config.batch or count, count)
     engine = _engine(config, network, train, config.steps * config.student_steps * prepared, run)
-    return Student(network, augment, expansion(train, mirror), config.student_steps, config.batch, engine)
+    return Student(network, augment, mirror, config.student_steps, config.batch, engine)
 
 
 def _engine(config: Settings, network: FlatNetwork, train: Split, passes: int, run: Run) -> Engine:
