@@ -15,13 +15,16 @@ import pytest
 import torch
 from contract_faults import KINDS, Death, Faults, Kind, injected
 from torch import Tensor
+from torch.nn import functional as F
 
 from condense import data, files, networks, preprocessing
 from condense.data import Split
 from condense.errors import BadInput, Diverged
 from condense.experts import AST, FTD, MTT, ExpertRecipe, Experts, Store, cost, experts, spent
-from condense.experts.trainer import Trainer
+from condense.experts.gradients import flat_gradient
+from condense.experts.trainer import Pixels, Stream, Trainer
 from condense.experts.trajectory import STORES
+from condense.flat import FlatNetwork
 from condense.preprocessing import Preprocessing
 from condense.progress import NoProgress, Progress
 from condense.run import Run
@@ -261,22 +264,39 @@ def test_nothing_but_the_trajectories_and_their_seconds_stays_behind(ask: Ask) -
     assert left == {"0000.trajectory", "0000.seconds", "0001.trajectory", "0001.seconds"}
 
 
-def one_process(place: Path, train: Split, space: Preprocessing, name: str) -> None:
+def one_process(place: Path, train: Split, space: Preprocessing, name: str, together: Any) -> None:
+    """Leaves the number of steps that it made in a file."""
     torch.set_num_threads(1)
+    steps = itertools.count()
+    step = Trainer.step
+
+    def counted(*parts: Any) -> None:
+        next(steps)
+        step(*parts)
+
+    Trainer.step = counted  # type: ignore[method-assign]  # of this process alone
     with Run(place / name, seed=0, cache_dir=place / "cache", checkpoint_seconds=0.0) as run:
+        together.wait()
         experts(train, space, RECIPES["mtt"], count=3, epochs=2, run=run)
+    (place / f"{name}.steps").write_text(str(next(steps)))
 
 
 def test_processes_that_ask_at_once_share_the_work_out(
     train: Split, space: Preprocessing, tmp_path: Path, ask: Ask
 ) -> None:
     context = multiprocessing.get_context("fork")
-    workers = [context.Process(target=one_process, args=(tmp_path, train, space, name)) for name in ("a", "b", "c")]
+    together = context.Barrier(3)
+    workers = [
+        context.Process(target=one_process, args=(tmp_path, train, space, name, together)) for name in ("a", "b", "c")
+    ]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join(60)
         assert worker.exitcode == 0
+    made = [int((tmp_path / f"{name}.steps").read_text()) for name in ("a", "b", "c")]
+    assert sum(made) == 3 * 2 * 3  # three experts, two epochs of three batches: nothing twice
+    assert max(made) < sum(made)
     expected = content(ask(cache="other", count=3, epochs=2))
     assert content(ask(count=3, epochs=2)) == expected
 
@@ -348,6 +368,24 @@ def test_recipes_share_starts_and_batches_so_that_ingredients_compare(ask: Ask) 
 def test_gsam_without_a_radius_and_alpha_approaches_plain_sgd(ask: Ask) -> None:
     nearly = dataclasses.replace(RECIPES["ftd"], rho=1e-9, alpha=0.0)
     torch.testing.assert_close(ask(nearly).at(0, 3), ask("mtt").at(0, 3), rtol=1e-4, atol=1e-5)
+
+
+def test_a_step_of_flat_experts_takes_radius_and_alpha_from_the_recipe(train: Split, space: Preprocessing) -> None:
+    recipe = dataclasses.replace(RECIPES["ftd"], rho=0.05, alpha=0.4, momentum=0.0, weight_decay=0.0)
+    module = networks.build(recipe.network, train.shape, 3, torch.Generator().manual_seed(1))
+    flat = FlatNetwork(module)
+    start = flat.flatten(module)[None]
+    stream = Stream(Pixels(train, space, train.device, Engine()), recipe, recipe.augmentation(train), seed=2)
+    batch = stream(0, 0)
+
+    def gradient(at: Tensor) -> Tensor:
+        leaf = at[0].detach().requires_grad_()
+        return torch.autograd.grad(F.cross_entropy(flat.call(leaf, batch.images), batch.target), leaf)[0][None]
+
+    direction = flat_gradient(gradient, start, rho=0.05, alpha=0.4, adaptive=recipe.adaptive)
+    moved = start.clone()
+    Trainer(flat, [stream], recipe, Engine()).step(moved, torch.zeros(1, 0), 0, 0)
+    torch.testing.assert_close(moved - start, -recipe.lr * direction, rtol=1e-4, atol=1e-7)
 
 
 def test_the_batched_engine_agrees_with_one_at_a_time(ask: Ask) -> None:

@@ -131,6 +131,21 @@ def test_the_penalty_equals_a_double_backward() -> None:
     torch.testing.assert_close(found, torch.cat([part.flatten() for part in expected]), rtol=1e-10, atol=1e-13)
 
 
+def test_the_loss_of_an_expert_is_weighed_cross_entropy_and_the_penalty_of_clean_images() -> None:
+    network = networks.build("convnet-d2:width=4", SHAPE, 3, torch.Generator().manual_seed(1)).double()
+    flat = FlatNetwork(network)
+    images, clean, target = drawn(3, *SHAPE), drawn(3, *SHAPE, seed=1), torch.tensor([0, 1, 2])
+    knobs = Knobs(torch.tensor(0.7, dtype=torch.float64), 2.0, False)
+    found = expert_loss(flat.flatten(network), images, target, clean, flat, knobs)
+
+    asked = clean.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(network(asked).sum(), asked)
+    expected = 0.7 * F.cross_entropy(network(images), target) + 2.0 * ((slope.norm(dim=1) - 1) ** 2).mean()
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=0.0)
+    alone = expert_loss(flat.flatten(network), images, target, None, flat, knobs)
+    torch.testing.assert_close(alone, 0.7 * F.cross_entropy(network(images), target), rtol=1e-10, atol=0.0)
+
+
 def test_the_loss_of_an_expert_passes_gradcheck() -> None:
     network = networks.build("convnet-d2:width=2,activation=tanh", (1, 4, 4), 2, torch.Generator().manual_seed(1))
     flat = FlatNetwork(network.double())

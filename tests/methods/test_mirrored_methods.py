@@ -93,6 +93,37 @@ def test_a_step_of_mirrored_dm_matches_means_over_images_and_their_mirrors(
     torch.testing.assert_close(distilled(dm, config), images.detach() - 0.3 * gradient, rtol=1e-4, atol=1e-5)
 
 
+def test_a_step_of_mirrored_datadam_matches_attention_and_means_over_images_and_their_mirrors(
+    train: Split, distilled: Callable[..., Tensor], run: Run
+) -> None:
+    config = datadam.Config(
+        steps=1, lr_images=0.3, real_batch=REAL, mirror=True, flip_first=True, balance=0.02,
+        network="convnet-d2:width=4", preprocessing="normalise",
+    )  # fmt: skip
+    space = fit("normalise", train)
+    images, labels = initial_images(train, Budget(ipc=IPC), space, run.rng("initial"), config.initial)
+    real = RealBatches(train, space).draw(REAL, run.rng("real", 0))
+    network = networks.build(config.network, train.shape, CLASSES, run.rng("network", 0))
+    augment = DSA(one_op_per="sample", flip_first=True)
+    draw = augment.draw(CLASSES, train.shape, run.rng("augment", 0))
+    images.requires_grad_()
+    order = torch.cat([(labels == label).nonzero().flatten() for label in range(CLASSES)])
+    ours = torch.cat([both(images[order[labels[order] == label]]) for label in range(CLASSES)])
+
+    def described(batch: Tensor, each: int) -> tuple[list[Tensor], Tensor]:
+        shared = draw.take(torch.arange(CLASSES).repeat_interleave(each))
+        found = network.activations(augment.apply(batch, shared))
+        maps = [layer.abs().pow(config.power).sum(1).flatten(1) for layer in found.maps[:-1]]
+        maps = [(layer / layer.norm(dim=1, keepdim=True)).unflatten(0, (CLASSES, each)).mean(1) for layer in maps]
+        return maps, found.embedding.unflatten(0, (CLASSES, each)).mean(1)
+
+    (theirs, their_mean), (mine, my_mean) = described(real.flatten(0, 1), REAL), described(ours, 2 * IPC)
+    attention = sum(((a - b) ** 2).sum() for a, b in zip(theirs, mine, strict=True))
+    loss = config.scale * (config.attention_weight * attention + 0.02 * ((their_mean - my_mean) ** 2).sum())
+    (gradient,) = torch.autograd.grad(loss, images)
+    torch.testing.assert_close(distilled(datadam, config), images.detach() - 0.3 * gradient, rtol=1e-4, atol=1e-5)
+
+
 def test_mirrored_dc_matches_and_trains_its_network_on_images_and_their_mirrors(
     train: Split, distilled: Callable[..., Tensor], run: Run
 ) -> None:

@@ -172,6 +172,19 @@ def test_the_window_of_a_preset_is_where_the_authors_say_it_is() -> None:
     assert datm.window_of(datm.PRESETS["cifar100-ipc50"].config).upper(0) == 70
 
 
+@pytest.mark.parametrize("name", TABLES)
+def test_what_is_the_same_in_every_published_cell(name: str) -> None:
+    """A hundred experts, momentum 0.5 of images and step size; DATM's experts train 100 epochs and AST's 50."""
+    method, text = TABLES[name]
+    configs = [method.PRESETS[preset].config for preset in _rows(text)]
+    assert {config.experts for config in configs} - {50} == {100}  # 50 is TESLA's on ImageNet-1K, of its table
+    assert {config.momentum for config in configs} == {0.5}
+    if name == "datm":
+        assert {(config.epochs, config.momentum_labels) for config in configs} == {(100, 0.9)}
+    if name == "ast":
+        assert {(config.epochs, config.inner_momentum) for config in configs} == {(50, 0.9)}
+
+
 def test_every_flat_expert_has_the_published_radius() -> None:
     for method in (ftd, datm):
         assert {preset.config.rho for preset in method.PRESETS.values()} == {0.01}

@@ -34,11 +34,13 @@ CONFIGS: dict[str, tuple[ModuleType, Any]] = {
     "datm": (datm, datm.Config(**SHORT, first_start=1, last_start=2, rise=3)),
     "ast": (ast, ast.Config(**SHORT, start_epochs=2)),
 }
-DEATHS: dict[str, tuple[type, str, int]] = {
-    "in the second epoch of the first expert": (Trainer, "step", 3),
-    "in the second expert": (Trainer, "step", 8),
-    "in the outer loop": (Descent, "step", 2),
+DEATHS: dict[str, tuple[type, int]] = {  # what dies, and after how many of its steps
+    "in the second epoch of the first expert": (Trainer, 3),
+    "in the second expert": (Trainer, 8),
+    "before the outer loop": (Descent, 0),
+    "in the outer loop": (Descent, 2),
 }
+STEPS = {Trainer: 2 * 3 * 2, Descent: SHORT["steps"]}  # of two experts of three epochs, and of the outer loop
 
 
 class Death(BaseException):
@@ -80,18 +82,21 @@ def test_a_death_leaves_the_same_set(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    owner, function, number = DEATHS[moment]
-    original, calls = getattr(owner, function), []
+    owner, lives = DEATHS[moment]
+    step, calls = owner.step, []  # type: ignore[attr-defined]
 
-    def dying(*arguments: Any) -> Any:
+    dead: list[bool] = []
+
+    def counted(*arguments: Any) -> Any:
         calls.append(None)
-        if len(calls) > number:
+        if len(calls) > lives and not dead:
+            dead.append(True)
             raise Death
-        return original(*arguments)
+        return step(*arguments)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(owner, function, dying)
-        with pytest.raises(Death):
-            distill(name, tmp_path)
+    monkeypatch.setattr(owner, "step", counted)
+    with pytest.raises(Death):
+        distill(name, tmp_path)
     continued = distill(name, tmp_path)
     assert continued.id == unbroken[name].id
+    assert len(calls) == STEPS[owner] + 1  # of all steps, only the one that died was begun twice
