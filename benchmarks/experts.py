@@ -91,7 +91,7 @@ def _summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def measure(given: argparse.Namespace) -> dict[str, Any]:
-    """Seconds of one expert's epoch of 10,000 images, and what the first step took more."""
+    """Seconds of one expert's epoch of 10,000 images, and of the first step, which compiles."""
     side = given.measure
     if side != "loop":
         allocator.keep_memory()

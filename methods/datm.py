@@ -25,31 +25,24 @@ Departures from the paper:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
-
-import torch
-from torch import Tensor
+from typing import Any, Literal
 
 from condense import preprocessing
 from condense.augment import Augmentation, NoAugmentation
 from condense.budget import Budget
 from condense.data import Split
 from condense.distilled import DistilledSet, HardLabels, SoftLabels
-from condense.experts import ExpertRecipe, Experts, Store
-from condense.matching import random_indices, siamese
+from condense.experts import ExpertRecipe, Store
+from condense.matching import siamese
 from condense.method import Cost, Count, Method, Preset
-from condense.preprocessing import Preprocessing
 from condense.run import Run
 from condense.trajectories import (
     Window,
     answers,
-    averaged_logits,
-    chosen_once,
-    correctly_classified,
     descent_of,
     expert_in_turn,
     flat_recipe,
-    logits_of,
+    labelled_start,
     matching_cost,
     require_momentum,
     segment_between,
@@ -179,7 +172,7 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
     augment = siamese(train, config.augment, flip_first=config.flip_first, align_corners=True)
     window, student = window_of(config), student_of(config, train, budget, augment, run, mirror=config.mirror)
     pool = trained(config, train, space, recipe(config, augment), longest(config), run)
-    begin = starting_point(train, budget, space, pool, config, run)
+    begin = labelled_start(train, budget, space, answers(pool), config.initial == "correct", run)
     images, logits = begin.images, begin.logits  # X  (M, C, H, W), Z  (M, K)
     learned = logits if config.labels == "learned" else None
     descent = descent_of(
@@ -205,42 +198,6 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
         step_size=step_size.item(),
         provenance={"flags": {**descent.conclusion(run), **flags}},
     )
-
-
-class Start(NamedTuple):
-    """Real images with what the experts say of them, and how many of them no expert recognised."""
-
-    images: Tensor  # (M, C, H, W) in preprocessed space
-    classes: Tensor  # (M,)
-    logits: Tensor  # (M, K)
-    unrecognised: int
-
-
-def starting_point(
-    train: Split, budget: Budget, space: Preprocessing, pool: Experts, config: Config, run: Run
-) -> Start:
-    """Images that an expert classifies correctly, with the mean logits of the experts that do.
-
-    For initial="real" any images, with the logits of one expert (the authors' choice for CIFAR-100, IPC 50).
-    """
-    counts = budget.counts(train.class_counts(), train.classes)
-    every = answers(pool)
-
-    def choose() -> dict[str, Tensor]:
-        correct = config.initial == "correct"
-        if correct:
-            indices, strangers = correctly_classified(train, space, counts, every, run.rng("initial"))
-        else:
-            indices, strangers = random_indices(train, counts, run.rng("initial")), 0
-        images = space.forward(train.take(indices))
-        classes = train.labels[indices].to(images.device)
-        logits = averaged_logits(images, classes, every) if correct else logits_of(every[0], images)
-        return {"indices": indices, "logits": logits, "strangers": torch.tensor(strangers)}
-
-    chosen = chosen_once(run, choose)
-    images = space.forward(train.take(chosen["indices"]))
-    classes = train.labels[chosen["indices"]].to(images.device)
-    return Start(images, classes, chosen["logits"].to(images.device), int(chosen["strangers"]))
 
 
 def window_of(config: Config) -> Window:

@@ -78,7 +78,7 @@ class Trajectory:
         return self._damage is not None
 
     @property
-    def ends(self) -> bool:
+    def nothing_beyond(self) -> bool:
         """Whether nothing lies behind what the survey looked at."""
         return self.path.is_file() and self.path.stat().st_size == self._end
 

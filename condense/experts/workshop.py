@@ -116,7 +116,7 @@ class Workshop:
             numbers = [int(number) for number in work.stem.split("-")]
             known = [trajectories[number] for number in numbers if number < len(trajectories)]
             # What a longer training, killed on its way, has written lies behind the epochs that are asked for here.
-            if len(known) == len(numbers) and all(found.trained == epochs and found.ends for found in known):
+            if len(known) == len(numbers) and all(found.trained == epochs and found.nothing_beyond for found in known):
                 with suppress(files.InUse), files.lock(trajectories[numbers[0]].path, timeout=0):
                     files.discard(work)
 

@@ -10,6 +10,7 @@ from condense.trajectories.initial import (
     averaged_logits,
     chosen_once,
     correctly_classified,
+    labelled_start,
     logits_of,
     representative,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "expert_in_turn",
     "flat_recipe",
     "halved",
+    "labelled_start",
     "logits_of",
     "matching_cost",
     "minibatches",

@@ -11,9 +11,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from condense.budget import Budget
 from condense.clustering import cluster, nearest_to_centres
 from condense.data import Split
 from condense.experts import Experts
+from condense.matching import random_indices
 from condense.preprocessing import Preprocessing
 from condense.run import Run
 
@@ -28,6 +30,15 @@ class Recognised(NamedTuple):
 
     indices: Tensor  # (M,) rows of the training split, by class
     strangers: int
+
+
+class Start(NamedTuple):
+    """Real images with what experts say of them, and how many of them no expert recognised."""
+
+    images: Tensor  # (M, C, H, W) in preprocessed space
+    classes: Tensor  # (M,)
+    logits: Tensor  # (M, K)
+    unrecognised: int
 
 
 def answers(experts: Experts) -> list[Answer]:
@@ -51,6 +62,32 @@ def chosen_once(run: Run, choose: Callable[[], Mapping[str, Tensor]]) -> dict[st
 def logits_of(answer: Answer, images: Tensor) -> Tensor:
     """Logits (M, K) of images (M, C, H, W), a few at a time."""
     return torch.cat([answer(part) for part in images.split(_CHUNK)])
+
+
+def labelled_start(
+    train: Split, budget: Budget, space: Preprocessing, experts: Sequence[Answer], recognised: bool, run: Run
+) -> Start:
+    """Real images and label logits to learn from (DATM), chosen once for a run.
+
+    recognised: images that an expert classifies correctly, with the mean logits of the experts that do; otherwise any
+        images, with the logits of one expert (the authors' choice for CIFAR-100, IPC 50).
+    """
+    counts = budget.counts(train.class_counts(), train.classes)
+
+    def choose() -> dict[str, Tensor]:
+        if recognised:
+            indices, strangers = correctly_classified(train, space, counts, experts, run.rng("initial"))
+        else:
+            indices, strangers = random_indices(train, counts, run.rng("initial")), 0
+        images = space.forward(train.take(indices))
+        classes = train.labels[indices].to(images.device)
+        logits = averaged_logits(images, classes, experts) if recognised else logits_of(experts[0], images)
+        return {"indices": indices, "logits": logits, "strangers": torch.tensor(strangers)}
+
+    chosen = chosen_once(run, choose)
+    images = space.forward(train.take(chosen["indices"]))
+    classes = train.labels[chosen["indices"]].to(images.device)
+    return Start(images, classes, chosen["logits"].to(images.device), int(chosen["strangers"]))
 
 
 @torch.no_grad()

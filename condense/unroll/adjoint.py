@@ -78,19 +78,20 @@ class ConstantMemoryUnroll(torch.autograd.Function):
         for k in reversed(range(len(inner.batches))):
             for match in segment.at(k + 1):
                 adjoint = adjoint + upstream * segment.pull(match, path[k + 1])
-            weight = arriving - step_size * adjoint if inner.momentum else adjoint
+            if inner.momentum:
+                direction, factor = arriving - step_size * adjoint, inner.scale  # w
+            else:
+                # w = -step_size * a: pulling along a gives <a, g_k> for the step size as well.
+                direction, factor = adjoint, -step_size * inner.scale
             rows = inner.batches[k].to(images.device)
-            pulled = _pull_batch(ctx.plan, k, path[k], images[rows], labels[rows], weight)
-            # Without momentum w = -step_size * a: pulling along a gives <a, g_k> for the step size as well.
-            factor = inner.scale if inner.momentum else -step_size * inner.scale
-            along = torch.dot(adjoint, velocities[k]) if inner.momentum else inner.scale * pulled.along
-            step_size_gradient -= along
+            pulled = _pull_batch(ctx.plan, k, path[k], images[rows], labels[rows], direction)
+            step_size_gradient -= torch.dot(adjoint, velocities[k]) if inner.momentum else inner.scale * pulled.along
             image_gradient.index_add_(0, rows, factor * pulled.images)
             if label_gradient is not None and pulled.targets is not None:
                 label_gradient.index_add_(0, rows, factor * pulled.targets)
             if pulled.parameters is not None:
                 adjoint = adjoint + factor * pulled.parameters
-            arriving = inner.momentum * weight
+            arriving = inner.momentum * direction
         return image_gradient, label_gradient, step_size_gradient, None
 
 

@@ -72,7 +72,8 @@ def convolve(
     count, height, width, channels = maps.shape
     step, side = len(filtering.back), len(filtering.tile)  # m, m + 2
     down, across = -(-height // step), -(-width // step)  # tiles; what they cover beyond the map is cut off again
-    # One zero on each side, and as many more as make whole groups of m rows and columns.
+    # One zero on each side, and as many more as make groups of m rows and columns, one group more than there are tiles:
+    # the last tile takes its two overlapping rows from it.
     beyond = [step * tiles + step - 1 - length for tiles, length in ((across, width), (down, height))]
     maps = F.pad(maps, (0, 0, 1, beyond[0], 1, beyond[1]))
     tiles = _tiles(_tiles(maps, down, 1, filtering.tile), across, 3, filtering.tile)  # (q, p, N, down, across, C)

@@ -27,7 +27,7 @@ from condense.matching import random_indices
 from condense.methods import ast, datm, ftd, mtt, tesla
 from condense.preprocessing import normalise
 from condense.run import Run
-from condense.trajectories import expert_in_turn, flat_recipe
+from condense.trajectories import expert_in_turn, flat_recipe, initial
 
 METHODS = {"mtt": mtt, "tesla": tesla, "ftd": ftd, "datm": datm, "ast": ast}
 NETWORK = "convnet:width=3"
@@ -247,14 +247,14 @@ def test_experts_are_asked_once_for_the_start(
         "datm": {"last_start": STARTS, "first_start": 1},
         "ast": {"start_epochs": STARTS},
     }
-    for name, asked in (("datm", "correctly_classified"), ("ast", "representative")):
+    for name, home, asked in (("datm", initial, "correctly_classified"), ("ast", ast, "representative")):
         method = METHODS[name]
         fields = {name: value for name, value in PLAIN.items() if name != "initial"}
         config = method.Config(**fields, **starts[name], epochs=3, expert_lr=0.05)
         results = []
         for patched in (False, True):
             if patched:
-                monkeypatch.setattr(method, asked, again)
+                monkeypatch.setattr(home, asked, again)
             with Run(tmp_path / name, seed=0, cache_dir=cache) as run:
                 results.append(method.distill(train, Budget(ipc=2), config, run))
         assert torch.equal(results[0].images, results[1].images)
