@@ -78,4 +78,5 @@ def training_cost(split: Split, network: str, epochs: int) -> Cost:
     """The work of `trained_features`: three forward passes' worth per image and epoch, and one to embed."""
     module = networks.build(network, split.shape, split.n_classes)
     forward, activations = networks.operations(module, split.shape), networks.activation_bytes(module, split.shape)
-    return Cost(operations=forward * len(split) * (3 * epochs + 1), memory_bytes=activations * 3.0 * 512)
+    operations = float(forward * len(split) * (3 * epochs + 1))
+    return Cost(operations, memory_bytes=activations * 3.0 * 512, shared_operations=operations)

@@ -76,6 +76,7 @@ class Cost:
     operations: float
     memory_bytes: float
     disk_bytes: float = 0.0
+    shared_operations: float = 0.0  # of these, for what the cache may hold already: experts, teachers, their answers
 
 
 @dataclass(frozen=True)

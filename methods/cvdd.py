@@ -209,4 +209,5 @@ def cost(train: Split, budget: Budget, config: Config) -> Cost:
         return main
     student = _student(config)
     priors = sum(student.operations(member, train, config.prior_steps) for member in members)
-    return dataclasses.replace(main, operations=main.operations + priors)
+    shared = main.shared_operations + priors
+    return dataclasses.replace(main, operations=main.operations + priors, shared_operations=shared)

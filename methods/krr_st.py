@@ -261,6 +261,7 @@ def cost(train: Split, budget: Budget, config: Config) -> Cost:
     held = max(inner, min(count, config.chunk) if config.low_memory else count)
     before = teacher_cost(train, config)
     return Cost(
+        shared_operations=before.operations,
         operations=before.operations + watching * len(train) * config.cached_views + warm_up + config.steps * step,
         memory_bytes=max(before.memory_bytes, 2.0 * activations * held)
         + 4.0 * size * (config.real_batch + 3 * count)

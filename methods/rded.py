@@ -193,6 +193,7 @@ def cost(train: Split, budget: Budget, config: Config) -> Cost:
     patches = sum(min(config.pool, count) for count in train.class_counts()) * config.crops
     asking = answering_cost(_labels(config), train, sum(budget.counts(train.class_counts())))
     return Cost(
+        shared_operations=training.operations,
         operations=training.operations + work.operations * patches + asking.operations,
         memory_bytes=max(training.memory_bytes, float(work.activation_bytes * _CHUNK), asking.memory_bytes),
         disk_bytes=asking.disk_bytes,

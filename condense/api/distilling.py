@@ -12,7 +12,7 @@ from typing import Any
 
 from condense import data, distilled, files, machine, methods
 from condense.api import fingerprints
-from condense.api.place import SETS, WORK, Place, require_writable
+from condense.api.place import SETS, WORK, Place, announcement, require_writable
 from condense.budget import Budget
 from condense.data import Dataset
 from condense.distilled import DistilledSet
@@ -20,7 +20,6 @@ from condense.errors import BadInput
 from condense.evaluate import validator
 from condense.identity import digest
 from condense.method import Plugin, with_overrides
-from condense.quantities import duration, size
 from condense.run import Run
 
 
@@ -192,8 +191,4 @@ def _request(plugin: Plugin, config: Any, budget: Budget, source: Dataset, seed:
 
 def _announce(plugin: Plugin, source: Dataset, budget: Budget, config: Any, place: Place) -> None:
     cost = plugin.cost(source.train, budget, config)
-    seconds = cost.operations / machine.operations_per_second(place.device)
-    place.progress.say(
-        f"{plugin.about.title} on {source.name}, {budget}: at least {duration(seconds)}, "
-        f"about {size(cost.memory_bytes)} of memory and {size(cost.disk_bytes)} of disk"
-    )
+    place.progress.say(announcement(f"{plugin.about.title} on {source.name}, {budget}", cost, place.device))

@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from condense import data, distilled
+from condense import data, distilled, machine
 from condense.data import Dataset
 from condense.distilled import DistilledSet
 from condense.errors import BadInput, UnknownName
+from condense.method import Cost
 from condense.progress import NoProgress, Progress
+from condense.quantities import duration, size
 
 SETS = Path("runs/sets")
 WORK = Path("runs/work")
@@ -66,6 +68,17 @@ def require_writable(target: Path, option: str) -> Path:
     if not os.access(standing, os.W_OK | os.X_OK):
         raise BadInput(f"{standing} cannot be written to; choose another {option}, or change its permissions")
     return standing
+
+
+def announcement(what: str, cost: Cost, device: str) -> str:
+    """A line that says what a work will take, before it starts."""
+    rate = machine.operations_per_second(device)
+    shared = cost.shared_operations / rate
+    parts = [f"at least {duration(cost.operations / rate - shared)}"]
+    if shared:
+        parts += [f"before that {duration(shared)} for what it shares with others, unless the cache has it"]
+    parts += [f"about {size(cost.memory_bytes)} of memory and {size(cost.disk_bytes)} of disk"]
+    return f"{what}: {', '.join(parts)}"
 
 
 def load(name: str | Path, *, dataset: str | None = None, place: Place | None = None) -> DistilledSet:

@@ -12,11 +12,10 @@ from typing import Any
 from condense import distilled, files, machine, soft_labels
 from condense.api import fingerprints
 from condense.api.distilling import is_finished
-from condense.api.place import SETS, WORK, Place, origin, set_folder
+from condense.api.place import SETS, WORK, Place, announcement, origin, set_folder
 from condense.distilled import DistilledSet
 from condense.errors import BadInput, UnknownName
 from condense.identity import digest
-from condense.quantities import duration, size
 from condense.run import Run
 from condense.soft_labels import LabelRecipe
 
@@ -64,11 +63,7 @@ def relabel(
     bound = old.bind(source.train)
     view, classes = bound.view(), _classes(old)
     expected = soft_labels.cost(recipe, source.train, len(view))
-    seconds = expected.operations / machine.operations_per_second(place.device)
-    place.progress.say(
-        f"labels of {set_folder(name).name}: at least {duration(seconds)}, about {size(expected.memory_bytes)} of "
-        f"memory and {size(expected.disk_bytes)} of disk"
-    )
+    place.progress.say(announcement(f"labels of {set_folder(name).name}", expected, place.device))
     work = WORK / f"labels-{digest(request)[:16]}"
     with Run(work, seed=seed, request=request, **place.options()) as run:
         wise = soft_labels.teachers_of(recipe, source.train, run)

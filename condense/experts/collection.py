@@ -126,8 +126,10 @@ def cost(train: Split, recipe: ExpertRecipe, count: int, epochs: int, store: Sto
     passes = (9 if recipe.gradient_penalty else 3) * (2 if recipe.optimiser == "gsam" else 1)
     kept = networks.activation_bytes(network, train.shape) * min(recipe.batch, len(train))
     size = networks.parameter_count(network)
+    operations = float(count) * epochs * len(train) * passes * networks.operations(network, train.shape)
     return Cost(
-        operations=float(count) * epochs * len(train) * passes * networks.operations(network, train.shape),
+        operations=operations,
+        shared_operations=operations,
         memory_bytes=kept * (4.0 if recipe.gradient_penalty else 1.5) + 16.0 * size,
         disk_bytes=count * size * (4.0 + epochs * (4.0 if store == "float32" else 2.0)),
     )

@@ -47,6 +47,7 @@ def cost(
     together = min(settings.batch, train.n_classes, settings.chunk or train.n_classes)
     pixels = _HELD * images * math.prod(train.shape)
     return Cost(
+        shared_operations=training_cost.operations,
         operations=training_cost.operations + 2.0 * share * forward * images * settings.steps + labels.operations,
         memory_bytes=max(training_cost.memory_bytes, pixels + max(2.0 * maps * together, labels.memory_bytes)),
         disk_bytes=labels.disk_bytes,

@@ -19,6 +19,7 @@ def cost(recipe: LabelRecipe, train: Split, images: int) -> Cost:
     training = teachers.committee_cost(recipe.teachers, train, training_of(recipe, train))
     return Cost(
         operations=training.operations + asking.operations,
+        shared_operations=training.operations,
         memory_bytes=max(training.memory_bytes, asking.memory_bytes),
         disk_bytes=asking.disk_bytes,
     )

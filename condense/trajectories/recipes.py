@@ -42,6 +42,7 @@ def matching_cost(config: Settings, recipe: ExpertRecipe, epochs: int, train: Sp
     path = 4.0 * config.student_steps * networks.parameter_count(network)
     graphs = min(config.graph_gibibytes * 2**30, 4.0 * activations * images * config.student_steps)
     return Cost(
+        shared_operations=before.operations,
         operations=before.operations + 9.0 * config.steps * config.student_steps * images * forward,
         memory_bytes=max(before.memory_bytes, 4.0 * activations * images + path + graphs),
         disk_bytes=before.disk_bytes,
