@@ -41,8 +41,11 @@ class Clock:
         return max(self.elapsed - self._waited, 0.0)
 
     @property
-    def exhausted(self) -> bool:
-        return self.budget is not None and self.elapsed >= self.budget
+    def used_up(self) -> float | None:
+        """The budget that is used up, of this run or of the one around it, in seconds; None while there is time."""
+        if self.budget is not None and self.elapsed >= self.budget:
+            return self.budget
+        return None if self.outer is None else self.outer.used_up
 
     def share(self, seconds: Mapping[str, float], waited: float) -> None:
         """Notes what the shared values took whose coming took this run `waited` seconds."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -46,7 +47,9 @@ class Job:
         Raises:
             BadInput: for something that is not a finite tensor.
         """
-        self._jobs.units.write(self.index, tensors)
+        stops = self.run.stops if "run" in self.__dict__ else {}
+        self._jobs.units.write(self.index, tensors, json.dumps(stops) if stops else "")
+        self._jobs.saved()
         self.close()
         files.discard(self._folder)
 
@@ -72,8 +75,10 @@ class Jobs:
         settings: Settings,
         exclusively: Exclusively,
         open_run: OpenRun,
+        saved: Callable[[], None],
     ):
         self.name = name
+        self.saved = saved  # what to do once a job is stored
         self.items = list(items)
         self.open_run = open_run
         self.units = Units(folder, f"jobs {name!r}", len(self.items), settings, _problem)
@@ -93,6 +98,16 @@ class Jobs:
                 yield job
             finally:
                 job.close()
+
+    @property
+    def ended_early(self) -> dict[str, Any] | None:
+        """What is to be said of the jobs that are done and had a loop that ended early; None when there is none."""
+        done = [index for index in range(len(self.items)) if self.units.path(index).is_file()]
+        notes = [json.loads(note) for index in done if (note := self.units.note(index))]
+        if not notes:
+            return None
+        first = min((stop for stops in notes for stop in stops.values()), key=lambda stop: stop["step"])
+        return {"step": first["step"], "reason": f"{len(notes)} of {len(self.items)} jobs: {first['reason']}"}
 
     def result(self, index: int) -> dict[str, Tensor]:
         """What one job saved."""

@@ -54,8 +54,8 @@ class Phase:
         progress.begin(self.name, self.steps, self.step)
         try:
             while self.step < self.steps:
-                if self._clock.exhausted:
-                    self.stop(f"the time budget of {self._clock.budget:g} s is used up")
+                if (budget := self._clock.used_up) is not None:
+                    self.stop(f"the time budget of {budget:g} s is used up")
                 if self.stopped is not None:
                     break
                 yield self.step

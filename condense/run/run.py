@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -33,6 +34,8 @@ Validator = Callable[["DistilledSet"], float]
 Network = TypeVar("Network", bound=torch.nn.Module)
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_GRAPHS = 512  # of one compiled function: architectures, and shapes of their batches
 
 
 class Run:
@@ -81,6 +84,7 @@ class Run:
         self._validator = validator
         self._names: set[str] = set()
         self._phases: list[Phase] = []
+        self._jobs: list[Jobs] = []
         self._active: str | None = None
         self._abandoned: str | None = None
         self._steps: Generator[Any, None, None] | None = None  # of the active loop
@@ -106,8 +110,18 @@ class Run:
         """The function, compiled if the run was asked to. Results move in their last bits."""
         if not self._settings.compile:
             return function
-        compiled: Callable[P, R] = torch.compile(function, dynamic=False)
-        return compiled
+        import torch._dynamo
+
+        graph: Callable[P, R] = torch.compile(function, dynamic=False)
+
+        @functools.wraps(function)
+        def call(*arguments: P.args, **named: P.kwargs) -> R:
+            # A committee on blocks of two sizes needs more graphs than the usual limit, beyond which the compiler
+            # leaves the rest uncompiled, in an order that a continued process would not repeat.
+            with torch._dynamo.config.patch(recompile_limit=_GRAPHS, accumulated_recompile_limit=_GRAPHS):
+                return graph(*arguments, **named)
+
+        return call
 
     def state(self, **things: Any) -> State:
         """What a loop changes; see `State`."""
@@ -142,7 +156,9 @@ class Run:
             return part
 
         folder = self.directory / "jobs" / name
-        return Jobs(folder, name, items, self.seed, self._settings, self._exclusively, open_run)
+        jobs = Jobs(folder, name, items, self.seed, self._settings, self._exclusively, open_run, self._clock.save)
+        self._jobs.append(jobs)
+        return jobs
 
     def store(self, name: str, shards: int, schema: Schema) -> Store:
         """A streamed store: write each shard of `missing()`, then `read` them one at a time.
@@ -212,8 +228,9 @@ class Run:
 
     @property
     def stops(self) -> dict[str, dict[str, Any]]:
-        """Phases that ended early: name -> {"step": steps done, "reason": why}."""
-        return {phase.name: dict(phase.stopped) for phase in self._phases if phase.stopped is not None}
+        """What ended early: phase -> {"step": steps done, "reason": why}; of jobs the one with the fewest steps."""
+        phases = {phase.name: dict(phase.stopped) for phase in self._phases if phase.stopped is not None}
+        return phases | {jobs.name: stop for jobs in self._jobs if (stop := jobs.ended_early) is not None}
 
     @property
     def elapsed(self) -> float:

@@ -68,16 +68,21 @@ class Units:
         finally:
             progress.end()
 
-    def write(self, index: int, tensors: dict[str, Tensor]) -> None:
-        """Writes one unit whole.
+    def write(self, index: int, tensors: dict[str, Tensor], note: str = "") -> None:
+        """Writes one unit whole, with a note that `note` gives back.
 
         Raises:
             BadInput: when the tensors are not what a unit holds.
         """
         if problem := self._check(tensors):
             raise BadInput(f"{self.kind}, number {index}: {problem}")
-        files.write_tensors(self.path(index), tensors, {"checksum": checksum(tensors)})
+        notes = {"note": note} if note else {}
+        files.write_tensors(self.path(index), tensors, {"checksum": checksum(tensors), **notes})
         self._sound.add(index)
+
+    def note(self, index: int) -> str:
+        """What was noted beside a unit, empty for nothing."""
+        return files.read_metadata(self.path(index)).get("note", "")
 
     def read(self, index: int) -> dict[str, Tensor]:
         """The tensors of one unit.

@@ -13,7 +13,7 @@ import torch
 
 from condense import files
 from condense.errors import BadInput, DamagedFile
-from condense.run import Run, Store
+from condense.run import Run, Store, clock
 
 OpenRun = Callable[..., Run]
 ITEMS = ["a", "b", "c", "d"]
@@ -67,6 +67,39 @@ def test_a_loop_inside_a_job_resumes_and_leaves_nothing_behind(open_run: OpenRun
     assert recover(run) == expected
     assert steps == [0, 1, 2, 3, 0, 1, 2, 3]
     assert sorted(os.listdir(run.directory / "jobs" / "recover")) == ["00000.safetensors", "00001.safetensors"]
+
+
+def test_a_time_budget_ends_the_loops_of_jobs_and_what_it_ended_is_told_after_a_kill(
+    open_run: OpenRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(clock, "monotonic", lambda: now[0])
+
+    def recover(run: Run, die_at: int | None = None) -> list[int]:
+        jobs = run.jobs("blocks", ITEMS)
+        for job in jobs:
+            if job.index == die_at:
+                raise KeyboardInterrupt
+            done = 0
+            for _ in job.run.loop("steps", 4):
+                now[0] += 1.0
+                done += 1
+            job.save(done=torch.tensor(done))
+        return [int(result["done"]) for result in jobs.results()]
+
+    def shared(run: Run) -> int:
+        built = run.cached({"kind": "value"}, lambda inner: {"done": len(list(inner.loop("build", 9)))})
+        return int(built["done"])
+
+    with pytest.raises(KeyboardInterrupt):
+        recover(open_run(time_budget=6.0), die_at=3)
+    run = open_run(time_budget=6.0)
+    assert recover(run) == [4, 2, 0, 0]
+    assert run.stops == {"blocks": {"step": 0, "reason": "3 of 4 jobs: the time budget of 6 s is used up"}}
+    assert shared(run) == 9  # what other runs share is whole
+    free = open_run("free")
+    assert recover(free) == [4, 4, 4, 4]
+    assert free.stops == {}
 
 
 def test_results_are_refused_before_every_job_is_done(open_run: OpenRun) -> None:
