@@ -187,10 +187,11 @@ def _reference(train: Any, teacher: Any, given: argparse.Namespace) -> dict[str,
         with torch.no_grad():
             answers, queries = teacher.embed(real), student.embed(real)
         support, queries = (torch.cat([part, torch.ones(len(part), 1)], 1) for part in (student.embed(images), queries))
-        _descend(outer, functools.partial(written_out_loss, support, targets, queries, answers))
+        # As the authors' autograd.grad does: the student's own weights get no gradient here.
+        _descend(outer, functools.partial(written_out_loss, support, targets, queries, answers), [images, targets])
         student.train()
         fixed, wanted = images.detach(), targets.detach()
-        _descend(inner, lambda fixed=fixed, wanted=wanted: (student(fixed) - wanted).square().mean())
+        _descend(inner, lambda fixed=fixed, wanted=wanted: (student(fixed) - wanted).square().mean(), None)
         watch.mark()
     return watch.result()
 
@@ -203,7 +204,7 @@ def written_out_loss(support: Any, targets: Any, queries: Any, answers: Any) -> 
     return (outer @ torch.linalg.solve(inner + ridge, targets) - answers).square().mean()
 
 
-def _descend(optimiser: Any, loss: Callable[[], Any]) -> None:
+def _descend(optimiser: Any, loss: Callable[[], Any], inputs: list[Any] | None) -> None:
     optimiser.zero_grad()
-    loss().backward()
+    loss().backward(inputs=inputs)
     optimiser.step()

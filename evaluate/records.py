@@ -268,6 +268,20 @@ def merge(results: str | Path, record: Record) -> tuple[Path, Record]:
         return path, merged
 
 
+def standing(results: str | Path, record: Record) -> Record | None:
+    """What stands in a results folder of this record, whose cells do not count; None when nothing does.
+
+    Raises:
+        BadInput: as `merge`, but before there is anything to add: numbers of another judge are no finished work.
+    """
+    path = path_of(results, record)
+    if not path.exists():
+        return None
+    old = read(path)
+    _require_alike(path, old, record)
+    return old
+
+
 def write(path: Path, record: Celled, old: Celled | None) -> None:
     """Writes a record, unless that is what the file holds already."""
     if old is None or record.to_bytes() != old.to_bytes():
@@ -280,6 +294,11 @@ def done(record: Record | None) -> set[tuple[str, int]]:
 
 
 def _merged(path: Path, old: Record, new: Record) -> Record:
+    _require_alike(path, old, new)
+    return old.grown(new)
+
+
+def _require_alike(path: Path, old: Record, new: Record) -> None:
     for field in ("judge", "protocol", "dataset", "budget"):
         if getattr(old, field) != getattr(new, field):
             raise BadInput(
@@ -288,7 +307,6 @@ def _merged(path: Path, old: Record, new: Record) -> Record:
             )
     if old.set.id != new.set.id:
         raise BadInput(f"{path} holds set {old.set.id}, not {new.set.id}; give another --results folder")
-    return old.grown(new)
 
 
 def _joined(old: Cell, new: Cell) -> Cell:

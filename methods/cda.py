@@ -44,8 +44,8 @@ class Config:
     teacher_recipe: str = "sre2l-tiny"  # how it is trained
     teacher_epochs: int = 50  # of its training
     steps: int = 4_000  # T, steps on each image
-    lr: float = 0.25  # of Adam on the images, falling as a cosine to 0
-    statistics_weight: float = 0.01  # alpha_BN, of the batch-norm term
+    lr: float = 0.4  # of Adam on the images, falling as a cosine to 0
+    statistics_weight: float = 0.05  # alpha_BN, of the batch-norm term
     first_multiplier: float = 10.0  # of the first layer in it
     batch: Count = 100  # B, classes that are recovered together, one image of each
     initial: Starting = "noise"  # start from noise, real images, or real images of medium loss
@@ -60,7 +60,7 @@ class Config:
     labels: LabelKind = "teacher"  # asked while training (teacher), for regions of every epoch, fixed, or hard
     label_statistics: Statistics = "running"  # of the teacher's batch norms
     label_epochs: Count = 300  # of labels for regions
-    label_batch: Count = 1_024  # images of a step of these labels
+    label_batch: Count = 256  # images of a step of these labels
     label_mix: Literal["cutmix", "mixup"] | None = "cutmix"  # of these regions
     label_group: Group | None = None  # images that share batch statistics in it; none for all of a step
     temperature: Positive = 20.0  # tau
@@ -68,21 +68,19 @@ class Config:
 
 PRESETS = {
     "table-1-tiny-imagenet": Preset(
-        Config(
-            teacher="resnet18:norm=batch",
-            teacher_recipe="sre2l-tiny",
-            teacher_epochs=50,
-            lr=0.4,
-            statistics_weight=0.05,
-            roll_to=4,
-            labels="teacher",
-            label_batch=256,
-        ),
+        Config(),
         "authors' commands, Tiny-ImageNet",
     ),
     "table-1-imagenet": Preset(
         # Labels of 128 images a step, as the protocol cda-imagenet trains.
-        Config(teacher="torchvision:resnet18@IMAGENET1K_V1", roll_to=32, labels="regions", label_batch=128),
+        Config(
+            teacher="torchvision:resnet18@IMAGENET1K_V1",
+            lr=0.25,
+            statistics_weight=0.01,
+            roll_to=32,
+            labels="regions",
+            label_batch=128,
+        ),
         "authors' commands, ImageNet-1K",
     ),
     "cifar": Preset(
@@ -90,6 +88,9 @@ PRESETS = {
             teacher_recipe="sre2l-cifar",
             teacher_epochs=200,
             steps=1_000,
+            lr=0.25,
+            statistics_weight=0.01,
+            label_batch=1_024,
             labels="teacher",
             label_statistics="batch",
             temperature=30.0,
@@ -102,7 +103,9 @@ PRESETS = {
             teacher_recipe="tiny-images",
             teacher_epochs=20,
             steps=200,
+            lr=0.25,
             statistics_weight=10.0,
+            label_batch=1_024,
             initial="real",
             smallest_crop=0.5,
             roll_to=1,

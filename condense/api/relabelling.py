@@ -102,13 +102,16 @@ def _provenance(
 ) -> dict[str, Any]:
     """What the old set says of its images, with the new labels, whose seconds are added to those of the images.
 
-    A teacher that took part in both counts twice: which ones the images took is not recorded.
+    The teachers of the labels stand under "teachers", and those that the images were recovered from, if there are any,
+    under "image_teachers".
     """
     made = old.provenance
+    recovered = made.get("image_teachers", made.get("teachers") if "relabelled" not in made else None)
     before = made.get("volatile", {})
     return {
         **made,
         **facts,
+        **({"image_teachers": recovered} if recovered else {}),
         "config": {**made.get("config", {}), "label_recipe": request["labels"]},
         "preset": f"{made.get('preset') or 'default'}, labels {Path(labels).stem}",
         "relabelled": {"from": old.id, "seed": request["seed"]},

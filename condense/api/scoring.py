@@ -65,7 +65,7 @@ def score(
     if warning := faint_labels(judged.labels, rules):
         place.progress.say(f"warning: {warning}")
     path = records.path_of(results, record(cells={}))
-    known = records.read(path) if path.exists() else None
+    known = records.standing(results, record(cells={}))
     with _judging(judged, rules, place) as run:
         for network, cell in judging.judge(
             judged.bind(source.train).training_view(),

@@ -174,7 +174,7 @@ def _judge(
         device=request.place.device,
     )
     path = records.path_of(request.results, record)
-    known: TransferRecord | None = records.read(path) if path.exists() else None
+    known: TransferRecord | None = records.standing(request.results, record)
     request.place.progress.say(f"transfer: {judged.provenance['title'] if judged else kind}, from {source.name}")
     work = WORK / f"transfer-{files.safe_name(kind)}-{judged.id[:16] if judged else source.fingerprint[:16]}"
     with Run(work, seed=0, **request.place.options()) as run:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -115,20 +116,6 @@ class Student:
 
 
 _VERSION = 2  # of a prior performance: raised when recovery, labels or training come to give another one
-# What tells one recovery from another; how many images are in memory at a time does not.
-_OF_RECOVERY = (
-    "steps",
-    "roll_from",
-    "roll_to",
-    "lr",
-    "statistics_weight",
-    "first_multiplier",
-    "batch",
-    "initial",
-    "smallest_crop",
-    "flip",
-    "draws",
-)
 
 
 def prior_performance(
@@ -147,7 +134,8 @@ def prior_performance(
         "data": train.fingerprint,
         "preprocessing": space.digest,
         "teacher": {"network": member.network, "state": checksum(member.state)},
-        "recovery": {name: getattr(settings, name) for name in _OF_RECOVERY},
+        # How many images are in memory at a time tells no recovery from another.
+        "recovery": {name: value for name, value in dataclasses.asdict(settings).items() if name != "chunk"},
         "student": {"network": student.network, "ipc": student.ipc, "recipe": recipe.spec()},
         "labels": student.statistics,
     }

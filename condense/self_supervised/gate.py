@@ -56,5 +56,11 @@ def _random_twin(train: Split, teacher: Teacher) -> Teacher:
     network = networks.build(teacher.name, train.shape, 1, generator("random teacher"))
     network.to(next(teacher.network.parameters()).device)
     take_statistics(network, train, teacher.space)
-    identity = {"kind": "random weights", "network": teacher.name, "images": images_digest(train)}
+    images = images_digest(train)
+    identity = {
+        "kind": "random weights",
+        "network": teacher.name,
+        "images": images,
+        "space": teacher.space.digest,  # its batch statistics are those of images in that space
+    }
     return Teacher(network, teacher.name, teacher.space, identity, teacher.precision)

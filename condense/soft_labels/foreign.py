@@ -79,7 +79,14 @@ class _Folder:
 
     def read(self, index: int) -> dict[str, Tensor]:
         """One epoch, as `ReplayedLabels` takes it."""
-        steps = [_fields(path) for path in self._batches(index)]
+        paths = self._batches(index)
+        steps = [_fields(path) for path in paths]
+        for path, step in zip(paths[:-1], steps[:-1], strict=True):
+            if len(step["target"]) != self.batch:
+                raise BadInput(
+                    f"{path} holds {len(step['target'])} samples where the first file has {self.batch}; only the last "
+                    "of an epoch may be short, since partners are counted within a file"
+                )
         epoch = {name: torch.cat([step[name] for step in steps]) for name in steps[0]}
         if len(epoch["target"]) != len(self.orders[index]):
             raise BadInput(

@@ -76,7 +76,7 @@ class SequentialStep:
         total = images.new_zeros(())
         for group in groups.unique():
             rows = (groups == group).nonzero().flatten().to(images.device)
-            part = objective(self._network, images[rows], target[rows], self._loss, self._half)
+            part = self._objective(self._network, images[rows], target[rows], self._loss, self._half)
             total = total + part * (len(rows) / len(images))
         return total
 

@@ -166,7 +166,26 @@ def merge(results: str | Path, record: TransferRecord) -> tuple[Path, TransferRe
         return path, merged
 
 
+def standing(results: str | Path, record: TransferRecord) -> TransferRecord | None:
+    """What stands in a results folder of this record, whose cells do not count; None when nothing does.
+
+    Raises:
+        BadInput: as `merge`, but before there is anything to add: numbers of another judge are no finished work.
+    """
+    path = path_of(results, record)
+    if not path.exists():
+        return None
+    old = read(path)
+    _require_alike(path, old, record)
+    return old
+
+
 def _merged(path: Path, old: TransferRecord, new: TransferRecord) -> TransferRecord:
+    _require_alike(path, old, new)
+    return old.grown(new).model_copy(update={"targets": {**new.targets, **old.targets}})
+
+
+def _require_alike(path: Path, old: TransferRecord, new: TransferRecord) -> None:
     for field in ("judge", "protocol", "source", "start", "budget"):
         if getattr(old, field) != getattr(new, field):
             raise BadInput(
@@ -178,4 +197,3 @@ def _merged(path: Path, old: TransferRecord, new: TransferRecord) -> TransferRec
     for name in old.targets.keys() & new.targets.keys():
         if old.targets[name] != new.targets[name]:
             raise BadInput(f"{path} has numbers of other data called {name}; give another --results folder")
-    return old.grown(new).model_copy(update={"targets": {**new.targets, **old.targets}})

@@ -91,12 +91,18 @@ def test_an_import_is_probed(made: str, capsys: pytest.CaptureFixture[str]) -> N
     assert "probe: " in capsys.readouterr().err
 
 
-def test_a_judged_set_stands_on_the_leaderboard(made: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_judged_set_stands_on_the_leaderboard(
+    made: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     line = said(capsys, 0, "evaluate", made, *EVALUATE)
     assert line.startswith(f"{Path(made).name}\tmlp\t")
     (path,) = records.paths("runs/results")
     assert records.read(path).command == f"condense evaluate {made} {' '.join(EVALUATE)}"
     assert "Random" in said(capsys, 0, "leaderboard", "--results", "runs/results")
+    with monkeypatch.context() as patch:
+        patch.setattr(records, "JUDGE", 99)
+        assert main(["evaluate", made, *EVALUATE]) == 2  # what another judge found is not reported as this one's
+        assert "was written with another judge" in capsys.readouterr().err
     assert said(capsys, 0, "leaderboard", "--results", "runs/results", "--check") == ""
     table = next(Path("runs/results/leaderboard").rglob("*.md"))
     table.write_text("edited by hand")

@@ -114,6 +114,16 @@ def test_a_record_of_another_protocol_or_judge_is_not_mixed_in(tmp_path, monkeyp
     assert path.read_bytes() == before
 
 
+def test_numbers_of_another_judge_are_no_finished_work(tmp_path, monkeypatch):
+    wanted = a_record({})
+    assert records.standing(tmp_path, wanted) is None
+    _, there = records.merge(tmp_path, a_record({"mlp": ok([0], [0.5])}))
+    assert records.standing(tmp_path, wanted).cells == there.cells
+    monkeypatch.setattr(records, "JUDGE", 99)
+    with pytest.raises(BadInput, match="another judge"):
+        records.standing(tmp_path, a_record({}))
+
+
 def test_writers_at_the_same_time_lose_nothing(tmp_path):
     workers = [
         threading.Thread(target=records.merge, args=(tmp_path, a_record({"mlp": ok([seed], [0.5])})))

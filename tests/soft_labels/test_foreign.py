@@ -94,6 +94,14 @@ def test_an_order_of_another_length_is_refused(write: Callable, tmp_path: Path) 
         read_fkd(tmp_path / "nowhere", ORDERS)
 
 
+def test_a_short_file_before_the_last_is_refused(write: Callable, tmp_path: Path) -> None:
+    write()
+    torch.save(batch_of(3, torch.Generator().manual_seed(1)), tmp_path / "epoch_1" / "batch_2.tar")
+    labels = read_fkd(tmp_path, [ORDERS[0], torch.arange(8)])
+    with pytest.raises(BadInput, match=r"batch_1\.tar holds 2 samples where the first file has 3"):
+        labels.view(1, 0, PICK)
+
+
 def test_a_missing_file_is_named(write: Callable, tmp_path: Path) -> None:
     write()
     (tmp_path / "epoch_1" / "batch_0.tar").unlink()

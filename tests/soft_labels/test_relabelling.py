@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,6 +56,18 @@ def test_the_images_stay_and_the_labels_change(old: Path, recipe: Path, place: a
     assert [teacher["network"] for teacher in made["teachers"]] == ["mlp:width=4"]
     assert distilled.verify(folder) == []
     assert distilled.load(old).id == before.id
+
+
+def test_the_teachers_that_images_come_from_are_told_beside_those_of_the_labels(
+    old: Path, recipe: Path, place: api.Place, tmp_path: Path
+) -> None:
+    made, wise = distilled.load(old), [{"network": "mlp:width=2", "accuracy": 0.5}]
+    distilled.save(dataclasses.replace(made, provenance={**made.provenance, "teachers": wise}), tmp_path / "recovered")
+    once = api.relabel(tmp_path / "recovered", recipe, place=place)
+    for folder in (once, api.relabel(once, recipe, seed=1, place=place)):
+        found = distilled.load(folder).provenance
+        assert found["image_teachers"] == wise
+        assert [teacher["network"] for teacher in found["teachers"]] == ["mlp:width=4"]
 
 
 def test_a_finished_request_is_found_again(old: Path, recipe: Path, place: api.Place) -> None:

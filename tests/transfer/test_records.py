@@ -91,6 +91,10 @@ def test_another_judge_set_or_target_is_refused(tmp_path: Path) -> None:
         records.merge(tmp_path, made("scratch", fingerprint="u" * 8))
     with pytest.raises(BadInput, match="another judge"):
         records.merge(tmp_path, made("scratch").model_copy(update={"judge": 2}))
+    with pytest.raises(BadInput, match="another judge"):
+        records.standing(tmp_path, made("scratch").model_copy(update={"judge": 2}))
+    assert records.standing(tmp_path, made("scratch")) is not None
+    assert records.standing(tmp_path / "elsewhere", made("scratch")) is None
 
 
 @pytest.mark.parametrize(
