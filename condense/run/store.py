@@ -21,6 +21,7 @@ class Shard:
 
     def __init__(self, units: Units, index: int, seed: int):
         self.index = index
+        self.note = ""  # written beside the tensors; `Store.note` gives it back
         self._units = units
         self._seed = seed
 
@@ -34,7 +35,7 @@ class Shard:
         Raises:
             BadInput: when fields, dtypes or shapes are not the schema's.
         """
-        self._units.write(self.index, tensors)
+        self._units.write(self.index, tensors, self.note)
 
 
 class Store:
@@ -70,6 +71,10 @@ class Store:
     def path(self, index: int) -> Path:
         """The file of one shard, whether it is there or not."""
         return self._units.path(index)
+
+    def note(self, index: int) -> str:
+        """What was noted beside a shard, empty for nothing and for a shard that is not there."""
+        return self._units.note(index) if self.path(index).is_file() else ""
 
     def missing(self) -> Iterator[Shard]:
         """The shards that are absent or damaged; each must be written in the body of the loop."""

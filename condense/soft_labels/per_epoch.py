@@ -54,7 +54,9 @@ def per_epoch(
     labels = None if classes is None else classes.to(run.device)
     form: SoftForm = "probabilities" if linear else "logits"
     store = run.store(name, epochs, codec.schema(regions.samples, committee.n_classes))
-    asked = dropped = 0  # regions of epochs that were made here
+    # Of the epochs that are there: what an unbroken run refuses, one that was continued refuses as well.
+    there = [int(note) for epoch in range(epochs) if calibration is not None and (note := store.note(epoch))]
+    asked, dropped = len(there) * regions.samples, sum(there)  # regions
     for shard in store.missing():
         epoch = _Epoch(images, regions, wise, shard.index, linear, labels, calibration)
         answers = epoch.answers()
@@ -64,6 +66,8 @@ def per_epoch(
                 f"the calibration leaves {dropped} of {asked} regions without a label; lower its `low`, or use better "
                 "teachers"
             )
+        if calibration is not None:
+            shard.note = str(epoch.dropped)
         shard.write(**codec.encode(answers, form, committee.temperature))
     temperature = kept_temperature(codec, form, committee.temperature)
     return RegionLabels(regions, store, committee.n_classes, codec, codec.form(form), temperature, classes)

@@ -135,6 +135,15 @@ def test_a_calibration_that_drops_nearly_everything_is_refused(
     with pytest.raises(BadInput, match="leaves 9 of 9 regions without a label; lower its `low`"):
         per_epoch(view, rule(), wise(), 1, open_run(), classes=LABELS, linear=True, calibration=nothing)
     # One small epoch without a label may be chance; so many regions are none.
+    long = open_run("long")
+    with pytest.raises(BadInput, match=r"leaves 504 of 504 regions without a label"):
+        per_epoch(view, rule(), wise(), 60, long, classes=LABELS, linear=True, calibration=nothing)
+    long.close()
+    # Continued after 50 of its epochs it is refused at the same one, not by those alone that were left.
+    made = sorted((long.directory / "stores" / "labels").glob("*.safetensors"))
+    assert len(made) == 55
+    for path in made[50:]:
+        path.unlink()
     with pytest.raises(BadInput, match=r"leaves 504 of 504 regions without a label"):
         per_epoch(view, rule(), wise(), 60, open_run("long"), classes=LABELS, linear=True, calibration=nothing)
 
