@@ -101,6 +101,8 @@ def images(
     Raises:
         BadInput: for settings that cannot be, or a teacher without batch norm.
     """
+    if settings.chunk is not None and run.compiles:
+        run.progress.say(f"recovery of {settings.chunk} images at a time (chunk) is not compiled")
     observed = observe(teachers, space, run)
     first = starting_images(settings.initial, train, counts, space, teachers, run)
     alike = (range(len(teachers)), [1 / len(teachers)] * len(teachers))
