@@ -118,10 +118,10 @@ def measure(side: str, given: argparse.Namespace) -> dict[str, Any]:
     if side != "loop":
         allocator.keep_memory()
     import torch
-    import torchvision  # noqa: F401  # for one side alone, but its 37 MB would count against that side
 
-    from condense import networks
+    from condense import _torchvision, networks
 
+    _torchvision.load("transforms")  # one side alone needs it, and what it takes is no matter of the method
     torch.set_num_threads(given.threads[0])
     shape = (3, given.sizes[0], given.sizes[0])
     teacher = _teacher(shape)

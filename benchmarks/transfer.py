@@ -15,10 +15,12 @@ fine-tuned on; the table shows both.
 
 Every command resumes where it was interrupted and repeats nothing that is there. Two processes of one thread share the
 work when they name different parts of it: `gate` beside `references`, then `table --distillation-seeds 0
---no-references` beside `table --distillation-seeds 1 --no-references`. `table` needs the file of a gate that was
-passed by this source and teacher. Settings are each method's defaults where they are not named in SETTINGS; the short
-run of KRR-ST makes steps of a higher rate, chosen so that rate times steps is near the published 160 000 x 1e-4 and not
-by any accuracy. --set changes a setting of KRR-ST, or with frepo.FIELD=VALUE or kip.FIELD=VALUE one of these.
+--no-references` beside `table --distillation-seeds 1 --no-references`. `table` needs the file of a gate that was passed
+by this source and teacher. Settings are each method's defaults where they are not named in SETTINGS; the short run of
+KRR-ST makes steps of a higher rate, chosen so that rate times steps is near the published 160 000 x 1e-4 and not by any
+accuracy. FRePo and KIP go less far of their way: rate times steps is 4.5 of the published 150 for FRePo, 10 of 50 for
+KIP, and neither has whitened images here, so the table says nothing of how good they can be. --set changes a setting of
+KRR-ST, or with frepo.FIELD=VALUE or kip.FIELD=VALUE one of these.
 """
 
 from __future__ import annotations

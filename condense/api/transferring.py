@@ -24,10 +24,9 @@ from condense.evaluate.transfer.judge import transfer as judging
 from condense.evaluate.transfer.protocol import TransferProtocol
 from condense.evaluate.transfer.records import StartName, TransferRecord
 from condense.evaluate.transfer.starts import FromSet, Scratch, SelfSupervised, Start
+from condense.evaluate.transfer.tables import BASELINES
 from condense.evaluate.transfer.targets import in_shape
 from condense.run import Run
-
-BASELINES = ("random_teacher", "kmeans_teacher")
 
 
 @dataclass
