@@ -343,3 +343,24 @@ def test_a_run_that_was_begun_before_keeps_its_work_when_it_is_refused(open_run:
     with pytest.raises(BadInput, match="no such setting"), open_run():
         raise BadInput("no such setting")
     assert count_up(open_run())[1] == [4, 5]
+
+
+def test_every_structure_of_a_compiled_function_gets_a_graph(
+    open_run: OpenRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond its usual limit of eight the compiler would leave functions uncompiled, with a line in its log."""
+    limits: list[int] = []
+
+    def recording(function: Callable[..., object], *, dynamic: bool) -> Callable[..., object]:
+        def call(*arguments: object) -> object:
+            limits.append(torch._dynamo.config.recompile_limit)
+            return function(*arguments)
+
+        return call
+
+    import torch._dynamo
+
+    usual = torch._dynamo.config.recompile_limit
+    monkeypatch.setattr(torch, "compile", recording)
+    assert open_run(compile=True).compiled(lambda x: x + 1)(1) == 2
+    assert limits[0] >= 100 > usual == torch._dynamo.config.recompile_limit
