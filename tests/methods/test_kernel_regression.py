@@ -83,17 +83,19 @@ def test_a_step_of_frepo_descends_the_error_of_the_ridge_regressor(train: Split,
 
 
 @pytest.mark.parametrize(
-    "changes",
-    [{"low_memory": True, "chunk": 2}, {"gram": "float64"}, {"precision": "bfloat16"}],
+    ("changes", "agreement"),
+    [({"low_memory": True, "chunk": 2}, 0.999), ({"gram": "float64"}, 0.999), ({"precision": "bfloat16"}, 0.9)],
     ids=["low-memory", "float64", "bfloat16"],
 )
-def test_ways_to_compute_a_step_of_frepo_agree(changes: dict[str, Any], train: Split, tmp_path: Path) -> None:
+def test_ways_to_compute_a_step_of_frepo_agree(
+    changes: dict[str, Any], agreement: float, train: Split, tmp_path: Path
+) -> None:
     plain, _ = run_method(frepo, FREPO, train, tmp_path / "plain")
     other, _ = run_method(frepo, dataclasses.replace(FREPO, **changes), train, tmp_path / "other")
     start, _ = run_method(frepo, dataclasses.replace(FREPO, steps=0), train, tmp_path / "start")
     moved, expected = (made.images - start.images for made in (other, plain))  # type: ignore[operator]
     # Signs of small gradients flip, more of them in bfloat16.
-    assert nn.functional.cosine_similarity(moved.flatten(), expected.flatten(), 0) > 0.9
+    assert nn.functional.cosine_similarity(moved.flatten(), expected.flatten(), 0) > agreement
 
 
 @pytest.mark.parametrize("part", [0.9, 0.1])

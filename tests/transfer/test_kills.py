@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import multiprocessing
 import os
@@ -49,25 +50,38 @@ def start(folder: Path) -> multiprocessing.process.BaseProcess:
     return process
 
 
-def finish(folder: Path) -> float:
-    """Seconds of a process that nobody disturbs, its fork included."""
-    begin = time.monotonic()
+def finish(folder: Path) -> None:
+    """A process that nobody disturbs."""
     process = start(folder)
     process.join(PATIENCE_SECONDS)
     assert process.exitcode == 0
-    return time.monotonic() - begin
+
+
+def files_in(folder: Path) -> set[tuple[Path, int]]:
+    """Every file with the time of its last change."""
+    found = set()
+    for path in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            found.add((path, path.stat().st_mtime_ns))
+    return found
 
 
 def test_a_transfer_that_is_killed_and_continued_gives_the_same_numbers(tmp_path: Path) -> None:
-    seconds = finish(prepared(tmp_path / "unbroken"))
+    finish(prepared(tmp_path / "unbroken"))
     folder, moments = prepared(tmp_path / "killed"), random.Random(0)
+    killed = 0
     for _ in range(KILLS):
+        before, more = files_in(folder), moments.randrange(1, 5)
         process = start(folder)
-        process.join(moments.uniform(0.0, seconds))
-        if process.exitcode is None:
+        while process.is_alive() and len(files_in(folder) - before) < more:
+            time.sleep(0.001)
+        if process.is_alive():  # in the middle of its work: it has written something
             assert process.pid is not None
             os.kill(process.pid, signal.SIGKILL)
+            killed += 1
         process.join()
+    assert killed == KILLS
+    assert accuracies(folder) != accuracies(tmp_path / "unbroken")  # there is something left to do
     finish(folder)
     expected = accuracies(tmp_path / "unbroken")
     assert set(expected) == {"scratch", "self-supervised", "set"}
