@@ -90,6 +90,7 @@ class SetRef(_Part):
     kind: Literal["synthetic", "selection", "full"]
     preset: str | None
     changed: tuple[str, ...] | None = None  # fields of the configuration that are not the preset's; None: not recorded
+    label_recipe: str | None = None  # names who answered how, for labels that teachers gave; equal ones are comparable
     config: dict[str, Any]
     seed: int
     seeded: bool = True  # False: every seed gives this set
@@ -160,8 +161,9 @@ class Celled(_Part):
     def to_bytes(self) -> bytes:
         """The one text of this record: sorted keys, what a cell lacks left out, a newline at the end."""
         plain = self.model_dump(mode="json", by_alias=True)
-        if plain["set"] is not None and plain["set"]["changed"] is None:
-            del plain["set"]["changed"]  # of a record that is older than this field
+        for field in ("changed", "label_recipe"):  # an older record lacks them
+            if plain["set"] is not None and plain["set"][field] is None:
+                del plain["set"][field]
         plain["cells"] = {
             name: {key: value for key, value in cell.items() if value not in (None, [], {})}
             for name, cell in plain["cells"].items()

@@ -22,6 +22,8 @@ from condense.evaluate.version import JUDGE
 from condense.identity import digest
 from condense.run import Run
 
+_DIGITS = 16  # of the digest that names a label recipe
+
 
 def score(
     name: str | Path,
@@ -104,6 +106,7 @@ def set_reference(judged: DistilledSet) -> records.SetRef:
         kind=made.get("kind", "synthetic"),
         preset=made.get("preset"),
         changed=made.get("volatile", {}).get("changed"),
+        label_recipe=digest(recipe)[:_DIGITS] if (recipe := made.get("label_recipe")) else None,
         config=made.get("config", {}),
         seed=made.get("seed", 0),
         seeded=made.get("seeded", True),

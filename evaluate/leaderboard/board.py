@@ -58,6 +58,11 @@ class Row:
         return tuple(sorted({record.set.seed for record in self.records}))
 
     @property
+    def label_recipe(self) -> str | None:
+        """Names who gave the labels, and how; None where no teacher did."""
+        return self.records[0].set.label_recipe
+
+    @property
     def one_set(self) -> bool:
         """Whether the numbers speak of one distilled set only, not of the method that would draw another."""
         return self.seeded and len(self.seeds) < 2
@@ -140,11 +145,23 @@ class Table:
         """The row of random real images; with several settings, the first in the table."""
         return next((row for row in self.rows if row.method == BASELINE), None)
 
+    def baseline_of(self, row: Row) -> Row | None:
+        """The row of random real images that a row is held against.
+
+        In a track where sets bring their own labels it has the very labels of the row, since labels alone carry much of
+        a score; None when there is none.
+        """
+        if self.sample.protocol.track != "own":
+            return self.baseline
+        alike = (other for other in self.rows if other.method == BASELINE and other.label_recipe == row.label_recipe)
+        return next(alike, None)
+
     def gain(self, row: Row) -> Comparison | None:
-        """How a row stands to random images, over the panel (IOR); None when they share no run."""
-        if self.baseline is None or row is self.baseline:
+        """How a row stands to its baseline, over the panel (IOR); None without one, or when they share no run."""
+        against = self.baseline_of(row)
+        if against is None or row is against:
             return None
-        return statistics.compare(row.runs(self.panel), self.baseline.runs(self.panel))
+        return statistics.compare(row.runs(self.panel), against.runs(self.panel))
 
     def recovery(self, row: Row) -> float | None:
         """Accuracy that is missing to the whole training set (HLR), in a table with hard labels."""

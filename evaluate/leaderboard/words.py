@@ -44,7 +44,9 @@ def against_random(table: Table) -> list[str]:
     others = []
     for row in synthetic:
         gain = table.gain(row)
-        if gain is not None and gain.beats:
+        if table.baseline_of(row) is None:
+            others.append(f"{row.name}: no `{BASELINE}` with its labels here, so how much these give is open.")
+        elif gain is not None and gain.beats:
             beating.setdefault(basis(gain), []).append(row.name)
         else:
             others.append(f"{row.name} {_not_beating(gain)}")

@@ -31,6 +31,7 @@ def make_record(
     dataset: str = "cifar10",
     weights: tuple[int, int, int, int] = (30720, 80, 0, 0),
     judge: int = 1,
+    label_recipe: str | None = None,
 ) -> Record:
     """A record; `cells` gives the accuracies of seeds 0, 1, ... for each network, or a finished cell."""
     found = {}
@@ -50,6 +51,7 @@ def make_record(
                 "id": identity, "method": method, "title": method.upper(), "kind": kind, "preset": preset,
                 "config": dict(config or {}), "seed": seed, "seeded": seeded, "trained_on": "train",
                 "preprocessing": "normalise", "labels": "hard", "count": 100,
+                "label_recipe": label_recipe,
                 "bytes": dict(zip(("images", "labels", "extras", "preprocessing"), weights, strict=True)),
             },
             "cells": {name: cell.model_dump() for name, cell in found.items()},

@@ -292,3 +292,24 @@ def test_a_run_is_one_value_over_all_networks_that_count(record: Make) -> None:
     assert gain is not None
     assert (gain.over_runs.n, gain.mean) == (2, pytest.approx(0.15))
     assert gain.over_runs.std == pytest.approx(0.0)
+
+
+def test_in_an_own_track_a_set_is_held_against_random_images_with_its_very_labels(record: Make) -> None:
+    def made(method: str, recipe: str | None, accuracy: float, preset: str = "cpu", track: str = "own") -> list[Record]:
+        kind = "selection" if method == "random" else "synthetic"
+        fields = {"kind": kind, "label_recipe": recipe, "preset": preset, "track": track, "config": {"labels": recipe}}
+        cells = {"convnet-d3": [accuracy, accuracy + 0.01]}
+        return [record(method, seed=seed, cells=cells, **fields) for seed in (0, 1)]
+
+    rows = made("random", None, 0.2) + made("random", "a", 0.4, "labels a") + made("cvdd", "a", 0.3)
+    table = only(rows + made("infer", "b", 0.5))
+    (cvdd,) = (row for row in table.rows if row.method == "cvdd")
+    assert table.gain(cvdd).mean == pytest.approx(-0.1)  # type: ignore[union-attr]
+    sentences = words.against_random(table)
+    assert not any("beats" in sentence for sentence in sentences)
+    assert any(sentence.startswith("CVDD does not beat `random`") for sentence in sentences)
+    assert any("no `random` with its labels here" in sentence for sentence in sentences)
+    # Where a protocol labels every set itself, one row of random images stands beside all.
+    common = only(made("random", None, 0.2, track="common-soft") + made("cvdd", "a", 0.3, track="common-soft"))
+    (cvdd,) = (row for row in common.rows if row.method == "cvdd")
+    assert common.gain(cvdd).mean == pytest.approx(0.1)  # type: ignore[union-attr]
