@@ -51,7 +51,7 @@ class Config:
     observer: str = "resnet18:norm=batch"  # phi_theta*, scores patches and labels images
     training: str = "sre2l-cifar"  # how an observer without given weights is trained: a recipe of condense.teachers
     training_epochs: int = 200  # of that training
-    factor: Count = 1  # sqrt(N), patches along each side of an image
+    factor: Count = 2  # sqrt(N), patches along each side of an image
     pool: Count = 300  # |T'_c|, real images of each class that patches are cut from; more where more patches are needed
     crops: Count = 5  # K, patches cut from each of them, of which the best is kept
     min_scale: float = 0.08  # smallest area of a patch, as a part of its image
@@ -61,22 +61,23 @@ class Config:
 
 
 PRESETS = {
-    "cifar": Preset(Config(), "authors' scripts for CIFAR-10 and CIFAR-100, ResNet-18"),
+    "cifar": Preset(Config(factor=1), "authors' scripts for CIFAR-10 and CIFAR-100, ResNet-18"),
     "cifar-conv3": Preset(
-        Config(observer="convnet-d3:norm=batch"), "authors' scripts for CIFAR-10 and CIFAR-100, Conv-3"
+        Config(observer="convnet-d3:norm=batch", factor=1), "authors' scripts for CIFAR-10 and CIFAR-100, Conv-3"
     ),
     "tiny-imagenet": Preset(
-        Config(training="sre2l-tiny", training_epochs=50),
+        Config(training="sre2l-tiny", training_epochs=50, factor=1),
         "authors' scripts for Tiny-ImageNet, ResNet-18",
     ),
     "imagenet-1k": Preset(
-        Config(observer="torchvision:resnet18@IMAGENET1K_V1", factor=2), "authors' scripts for ImageNet-1K, ResNet-18"
+        Config(observer="torchvision:resnet18@IMAGENET1K_V1"), "authors' scripts for ImageNet-1K, ResNet-18"
     ),
     "cpu": Preset(
         Config(
             observer="convnet:norm=batch,width=16",
             training="tiny-images",
             training_epochs=20,
+            factor=1,
             pool=100,
             min_scale=0.5,
         ),

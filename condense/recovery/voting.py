@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import torch
 
@@ -118,6 +119,15 @@ class Student:
 _VERSION = 2  # of a prior performance: raised when recovery, labels or training come to give another one
 
 
+def _told_apart(settings: Synthesis) -> dict[str, Any]:
+    """What tells one recovery from another: how many images are in memory at a time does not.
+
+    What is at its default is left out, so that a field that comes to be needed does not lose what is in the cache.
+    """
+    given = {entry.name: (getattr(settings, entry.name), entry.default) for entry in dataclasses.fields(settings)}
+    return {name: value for name, (value, default) in given.items() if value != default and name != "chunk"}
+
+
 def prior_performance(
     member: Teacher, train: Split, settings: Synthesis, student: Student, space: Preprocessing, run: Run
 ) -> float:
@@ -134,8 +144,7 @@ def prior_performance(
         "data": train.fingerprint,
         "preprocessing": space.digest,
         "teacher": {"network": member.network, "state": checksum(member.state)},
-        # How many images are in memory at a time tells no recovery from another.
-        "recovery": {name: value for name, value in dataclasses.asdict(settings).items() if name != "chunk"},
+        "recovery": _told_apart(settings),
         "student": {"network": student.network, "ipc": student.ipc, "recipe": recipe.spec()},
         "labels": student.statistics,
     }
