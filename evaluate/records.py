@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -134,8 +135,24 @@ class Volatile(_Part):
 class Celled(_Part):
     """What grows: cells by name, and the seconds that each of their seeds took."""
 
+    FIXED: ClassVar[tuple[str, ...]]  # fields that never change as a file grows
+
+    set: SetRef | None
     cells: dict[str, Cell]
     volatile: Volatile
+
+    def require_same(self, new: Self, path: Path) -> None:
+        """Raises:
+        BadInput: when `new` is of another judge, protocol, data or set than this record, which `path` holds.
+        """
+        for field in self.FIXED:
+            if getattr(self, field) != getattr(new, field):
+                raise BadInput(
+                    f"{path} was written with another {field} ({getattr(self, field)}, now {getattr(new, field)}); "
+                    "give another --results folder, or move the old records away"
+                )
+        if self.set is not None and new.set is not None and self.set.id != new.set.id:
+            raise BadInput(f"{path} holds set {self.set.id}, not {new.set.id}; give another --results folder")
 
     def with_cells(self, cells: Mapping[str, Cell]) -> Self:
         """The same record with these cells and their times in place of its own."""
@@ -153,7 +170,7 @@ class Celled(_Part):
                 times[name] = CellTimes(seconds=seconds)
         return self.model_copy(update={"cells": cells, "volatile": self.volatile.model_copy(update={"cells": times})})
 
-    def done(self) -> set[tuple[str, int]]:
+    def done(self) -> AbstractSet[tuple[str, int]]:
         """The (cell, seed) pairs that need no repetition: finished, or bound to fail again."""
         pairs = {(name, seed) for name, cell in self.cells.items() for seed in cell.seeds}
         return pairs | {(name, int(seed)) for name, cell in self.cells.items() for seed in cell.failures}
@@ -173,6 +190,8 @@ class Celled(_Part):
 
 class Record(Celled):
     """One judged set under one protocol."""
+
+    FIXED = ("judge", "protocol", "dataset", "budget")
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
     judge: int
@@ -264,8 +283,8 @@ def merge(results: str | Path, record: Record) -> tuple[Path, Record]:
     """
     path = path_of(results, record)
     with files.lock(Path(results) / "records"):  # one for all: a lock file beside each record would be clutter
-        old = read(path) if path.exists() else None
-        merged = record if old is None else _merged(path, old, record)
+        old = standing(results, record)
+        merged = record if old is None else old.grown(record)
         write(path, merged, old)
         return path, merged
 
@@ -280,7 +299,7 @@ def standing(results: str | Path, record: Record) -> Record | None:
     if not path.exists():
         return None
     old = read(path)
-    _require_alike(path, old, record)
+    old.require_same(record, path)
     return old
 
 
@@ -290,25 +309,9 @@ def write(path: Path, record: Celled, old: Celled | None) -> None:
         files.write_bytes(path, record.to_bytes())
 
 
-def done(record: Record | None) -> set[tuple[str, int]]:
+def done(record: Record | None) -> AbstractSet[tuple[str, int]]:
     """The (network, seed) pairs that need no repetition: finished, or bound to fail again."""
     return set() if record is None else record.done()
-
-
-def _merged(path: Path, old: Record, new: Record) -> Record:
-    _require_alike(path, old, new)
-    return old.grown(new)
-
-
-def _require_alike(path: Path, old: Record, new: Record) -> None:
-    for field in ("judge", "protocol", "dataset", "budget"):
-        if getattr(old, field) != getattr(new, field):
-            raise BadInput(
-                f"{path} was written with another {field} ({getattr(old, field)}, now {getattr(new, field)}); "
-                "give another --results folder, or move the old records away"
-            )
-    if old.set.id != new.set.id:
-        raise BadInput(f"{path} holds set {old.set.id}, not {new.set.id}; give another --results folder")
 
 
 def _joined(old: Cell, new: Cell) -> Cell:

@@ -66,8 +66,9 @@ def score(
     )
     if warning := faint_labels(judged.labels, rules):
         place.progress.say(f"warning: {warning}")
-    path = records.path_of(results, record(cells={}))
-    known = records.standing(results, record(cells={}))
+    empty = record(cells={})
+    path = records.path_of(results, empty)
+    known = records.standing(results, empty)
     with _judging(judged, rules, place) as run:
         for network, cell in judging.judge(
             judged.bind(source.train).training_view(),

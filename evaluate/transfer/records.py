@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -47,6 +47,8 @@ class Place:
 class TransferRecord(Celled):
     """One start under one transfer protocol, on every target that it was tried on."""
 
+    FIXED = ("judge", "protocol", "source", "start", "budget")
+
     schema_version: Literal[1] = Field(default=1, alias="schema")
     judge: int
     protocol: ProtocolRef
@@ -65,6 +67,15 @@ class TransferRecord(Celled):
         if unknown := {place.target for place, _ in self.places()} - self.targets.keys():
             raise ValueError(f"cells of {sorted(unknown)[0]}, whose fingerprint is not among the targets")
         return self
+
+    def require_same(self, new: Self, path: Path) -> None:
+        super().require_same(new, path)
+        for name in self.targets.keys() & new.targets.keys():
+            if self.targets[name] != new.targets[name]:
+                raise BadInput(f"{path} has numbers of other data called {name}; give another --results folder")
+
+    def grown(self, new: Self) -> Self:
+        return super().grown(new).model_copy(update={"targets": {**new.targets, **self.targets}})
 
     def places(self) -> Iterator[tuple[Place, Cell]]:
         """Every cell with its place."""
@@ -160,8 +171,8 @@ def merge(results: str | Path, record: TransferRecord) -> tuple[Path, TransferRe
     """
     path = path_of(results, record)
     with files.lock(Path(results) / FOLDER):
-        old = read(path) if path.exists() else None
-        merged = record if old is None else _merged(path, old, record)
+        old = standing(results, record)
+        merged = record if old is None else old.grown(record)
         write(path, merged, old)
         return path, merged
 
@@ -176,24 +187,5 @@ def standing(results: str | Path, record: TransferRecord) -> TransferRecord | No
     if not path.exists():
         return None
     old = read(path)
-    _require_alike(path, old, record)
+    old.require_same(record, path)
     return old
-
-
-def _merged(path: Path, old: TransferRecord, new: TransferRecord) -> TransferRecord:
-    _require_alike(path, old, new)
-    return old.grown(new).model_copy(update={"targets": {**new.targets, **old.targets}})
-
-
-def _require_alike(path: Path, old: TransferRecord, new: TransferRecord) -> None:
-    for field in ("judge", "protocol", "source", "start", "budget"):
-        if getattr(old, field) != getattr(new, field):
-            raise BadInput(
-                f"{path} was written with another {field} ({getattr(old, field)}, now {getattr(new, field)}); "
-                "give another --results folder, or move the old records away"
-            )
-    if old.set is not None and new.set is not None and old.set.id != new.set.id:
-        raise BadInput(f"{path} holds set {old.set.id}, not {new.set.id}; give another --results folder")
-    for name in old.targets.keys() & new.targets.keys():
-        if old.targets[name] != new.targets[name]:
-            raise BadInput(f"{path} has numbers of other data called {name}; give another --results folder")
