@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from condense import networks
-from condense.experts.gradients import Knobs, expert_loss, flat_gradient, input_penalty
+from condense.experts.gradients import ExpertGradient, flat_gradient, input_penalty
 from condense.flat import FlatNetwork
+from condense.training import Engine
 
 SHAPE = (2, 8, 8)
 
@@ -135,14 +136,15 @@ def test_the_loss_of_an_expert_is_weighed_cross_entropy_and_the_penalty_of_clean
     network = networks.build("convnet-d2:width=4", SHAPE, 3, torch.Generator().manual_seed(1)).double()
     flat = FlatNetwork(network)
     images, clean, target = drawn(3, *SHAPE), drawn(3, *SHAPE, seed=1), torch.tensor([0, 1, 2])
-    knobs = Knobs(torch.tensor(0.7, dtype=torch.float64), 2.0, False)
-    found = expert_loss(flat.flatten(network), images, target, clean, flat, knobs)
+    weight = torch.tensor(0.7, dtype=torch.float64)
+    loss = ExpertGradient(flat, 2.0, Engine(precision="float64")).loss
+    found = loss(flat.flatten(network), images, target, clean, weight)
 
     asked = clean.clone().requires_grad_()
     (slope,) = torch.autograd.grad(network(asked).sum(), asked)
     expected = 0.7 * F.cross_entropy(network(images), target) + 2.0 * ((slope.norm(dim=1) - 1) ** 2).mean()
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=0.0)
-    alone = expert_loss(flat.flatten(network), images, target, None, flat, knobs)
+    alone = loss(flat.flatten(network), images, target, None, weight)
     torch.testing.assert_close(alone, 0.7 * F.cross_entropy(network(images), target), rtol=1e-10, atol=0.0)
 
 
@@ -150,8 +152,7 @@ def test_the_loss_of_an_expert_passes_gradcheck() -> None:
     network = networks.build("convnet-d2:width=2,activation=tanh", (1, 4, 4), 2, torch.Generator().manual_seed(1))
     flat = FlatNetwork(network.double())
     images, clean, target = drawn(3, 1, 4, 4), drawn(3, 1, 4, 4, seed=1), torch.tensor([0, 1, 0])
-    knobs = Knobs(torch.tensor(0.7, dtype=torch.float64), 2.0, False)
+    weight = torch.tensor(0.7, dtype=torch.float64)
+    loss = ExpertGradient(flat, 2.0, Engine(precision="float64")).loss
     parameters = flat.flatten(network).requires_grad_()
-    assert torch.autograd.gradcheck(
-        lambda at: expert_loss(at, images, target, clean, flat, knobs), (parameters,), fast_mode=True
-    )
+    assert torch.autograd.gradcheck(lambda at: loss(at, images, target, clean, weight), (parameters,), fast_mode=True)
