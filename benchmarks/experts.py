@@ -6,7 +6,7 @@
 CIFAR-10-shaped random pixels, ConvNet-D3, batches of 256 with DSA. Sides:
     loop      module, torch.optim.SGD, uncompiled, allocator as the system sets it up; plain SGD only
     eager     one expert at a time
-    compiled  one expert at a time, TorchInductor, channels-last
+    compiled  one expert at a time, TorchInductor (AST's input penalty excepted), channels-last
     bfloat16  as compiled, convolutions and products in bfloat16
     batched   several experts (--together) as one computation
 
