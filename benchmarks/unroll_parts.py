@@ -1,0 +1,88 @@
+"""What an iteration of trajectory matching in machine code is made of: matrix products, and the passes between them.
+
+    python benchmarks/unroll_parts.py [--width 128] [--ipc 10] [--steps 4] [--threads 1] [--out FILE.json]
+
+The iteration of `benchmarks/unroll.py`, compiled, in float32 and in bfloat16, under PyTorch's profiler; a step costs
+the same whatever their number. `products` are the matrix products that the convolutions and the classifier became, in
+seconds and 1e9 operations (a multiply-add is two), `passes` everything else. `peak` is the rate of one large square
+product of the same type, and `floor` the seconds that would be left if all products ran at it: the passes move bytes,
+and faster products do not help them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from processes import command_line, fresh, machine_facts, print_result
+from unroll import SIDES, Cell, Iteration
+
+from condense import allocator
+
+PRODUCTS = ("aten::mm", "aten::bmm", "aten::addmm", "aten::baddbmm")
+LARGE = 2048  # side of the product that the peak is taken from
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--width", type=int, default=128)
+    options.add_argument("--ipc", type=int, default=10)
+    options.add_argument("--steps", type=int, default=4, help="inner steps of the profiled iteration")
+    options.add_argument("--threads", type=int, default=1)
+    options.add_argument("--out", type=Path)
+    options.add_argument("--measure", choices=("float32", "bfloat16"), help=argparse.SUPPRESS)
+    given = options.parse_args()
+    cell = Cell(given.width, given.ipc, given.steps, given.threads, "cpu")
+    if given.measure:
+        print(json.dumps(measure(given.measure, cell)))
+        return
+    words = [__file__, "--width", str(given.width), "--ipc", str(given.ipc), "--steps", str(given.steps)]
+    words += ["--threads", str(given.threads)]
+    rows = [json.loads(fresh([*words, "--measure", dtype], given.threads)) for dtype in ("float32", "bfloat16")]
+    result = {"command": command_line(), "machine": machine_facts(), "cell": cell._asdict(), "rows": rows}
+    print_result(result, given.out)
+
+
+def measure(dtype: str, cell: Cell) -> dict[str, Any]:
+    """Seconds of one iteration, of its products and of the rest, after one that builds the machine code."""
+    allocator.keep_memory()
+    torch.set_num_threads(cell.threads)
+    peak = product_peak(getattr(torch, dtype))
+    iterate = Iteration(cell).with_engine(SIDES["adjoint compiled" + (" bfloat16" if dtype == "bfloat16" else "")])
+    iterate(cell.steps)
+    begin = time.perf_counter()
+    iterate(cell.steps)
+    seconds = time.perf_counter() - begin
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], with_flops=True) as profile:
+        iterate(cell.steps)
+    products = [event for event in profile.key_averages() if event.key in PRODUCTS]
+    multiplying = sum(event.self_cpu_time_total for event in products) / 1e6
+    operations = sum(event.flops for event in products) / 1e9
+    return {
+        "dtype": dtype,
+        "seconds": round(seconds, 3),
+        "products_seconds": round(multiplying, 3),
+        "products_operations": round(operations, 1),
+        "passes_seconds": round(seconds - multiplying, 3),
+        "peak": round(peak, 1),
+        "floor_seconds": round(seconds - multiplying + operations / peak, 3),
+    }
+
+
+def product_peak(dtype: torch.dtype, repeats: int = 5) -> float:
+    """1e9 operations a second of a large square product, the best of a few."""
+    left, right = torch.randn(2, LARGE, LARGE).to(dtype)
+    times = []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        torch.mm(left, right)
+        times.append(time.perf_counter() - begin)
+    return 2 * LARGE**3 / min(times) / 1e9
+
+
+if __name__ == "__main__":
+    main()
