@@ -29,7 +29,8 @@ from condense.distilled import DistilledSet
 from condense.distilled.labels.committee import Statistics
 from condense.method import Cost, Count, Group, Method, Positive, Preset
 from condense.recovery import Draws, Starting, Synthesis
-from condense.recovery.voting import Student, check_size, pairings, prior_performance, stated, votes
+from condense.recovery.priors import Student, prior_performance, stated
+from condense.recovery.voting import check_size, pairings, votes
 from condense.run import Run
 from condense.soft_labels import LabelKind, LabelRecipe, answering_cost, labelled
 from condense.training import Recipe
@@ -137,7 +138,7 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
     counts = budget.counts(train.class_counts(), train.classes)
     if _measures(config, max(counts)):
         alone = dataclasses.replace(settings, steps=config.prior_steps)
-        priors = [prior_performance(member, train, alone, _student(config), space, run) for member in committee]
+        priors = [prior_performance(member, train, alone, Student.of(config), space, run) for member in committee]
 
     pairs = pairings(priors, config.members, max(counts), run.rng("pairs"))
     voices = priors if config.voting == "prior" else alike
@@ -180,17 +181,6 @@ def _training(train: Split, config: Config) -> Recipe:
     return teachers.recipe(config.teacher_recipe, flips=train.flips, epochs=config.teacher_epochs)
 
 
-def _student(config: Config) -> Student:
-    return Student(
-        config.prior_student,
-        config.prior_ipc,
-        config.prior_epochs,
-        config.label_batch,
-        config.temperature,
-        config.label_statistics,
-    )
-
-
 def _labels(config: Config, weights: Sequence[float] | None = None) -> LabelRecipe:
     return LabelRecipe.of(config, config.committee, config.teacher_recipe, config.teacher_epochs, weights)
 
@@ -207,7 +197,7 @@ def cost(train: Split, budget: Budget, config: Config) -> Cost:
     main = recovery.cost(train, config.committee, training, settings, count, asking, share=share)
     if not _measures(config, max(counts)):
         return main
-    student = _student(config)
+    student = Student.of(config)
     priors = sum(student.operations(member, train, config.prior_steps) for member in members)
     shared = main.shared_operations + priors
     return dataclasses.replace(main, operations=main.operations + priors, shared_operations=shared)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from condense.errors import BadInput
-from condense.recovery.voting import pairings, stated, votes
+from condense.recovery.voting import pairings, votes
 
 # CV-DD's prior performance on CIFAR-100 and ImageNet-1K: ResNet-18, ResNet-50, ShuffleNet, MobileNet, DenseNet.
 CIFAR100, IMAGENET = (64.0, 60.6, 51.6, 59.4, 56.4), (56.4, 42.3, 52.5, 44.2, 40.6)
@@ -48,13 +48,6 @@ def test_other_numbers_draw_pairs_evenly() -> None:
     assert max(abs(count - 500) for count in counts) < 5 * (5000 * 0.1 * 0.9) ** 0.5  # five standard deviations
     assert drawn[:7] == pairings(CIFAR100, 2, 7, seeded())
     assert drawn[:7] != pairings(CIFAR100, 2, 7, seeded(1))
-
-
-def test_stated_priors_are_percentages_one_for_each_member() -> None:
-    assert stated("63.0+65.3 + 68.5", 3) == [63.0, 65.3, 68.5]
-    for wrong in ("63+65", "63+65+high", "63+65+101"):
-        with pytest.raises(BadInput, match=r"priors are 3 percentages joined by \+, one for each member; got"):
-            stated(wrong, 3)
 
 
 @pytest.mark.parametrize("size", [0, 6])
