@@ -17,6 +17,8 @@ class Row(Protocol):
     @property
     def against(self) -> tuple[str, ...]: ...
     @property
+    def protocols(self) -> tuple[str, ...]: ...
+    @property
     def seeds(self) -> int: ...
     def folder(self, seed: int) -> Path: ...
 
@@ -37,6 +39,8 @@ def table(chosen: Sequence[Row], known: Sequence[Row], networks: Mapping[str, Se
             print("\n| row | against | difference (95 %) | p, Holm-corrected in this table | by set | verdict |")
             print("|---|---|---|---|---|---|")
             print("\n".join(claim_lines([(row.name, other) for row in chosen for other in row.against], found)))
+            if lacking := missing(chosen, {row.name: row for row in known}, protocol, found):
+                print(f"\nOpen, since one of the two has no accuracy here: {'; '.join(lacking)}.")
     there = [row for row in chosen if row.folder(0).is_dir()]
     print("\n| row | images stored | stands for | bytes of images | labels | bytes | logits | extras | together |")
     print("|---|---|---|---|---|---|---|---|---|")
@@ -74,6 +78,13 @@ def claim_lines(pairs: Sequence[tuple[str, str]], found: Mapping[str, Runs]) -> 
             verdict = f"{'ahead' if gap.mean > 0 else 'behind'} {basis(gap)}"
         lines.append(f"| {name} | {other} | {interval(claim, '+')} | {p:.2g} | {means} | {verdict} |")
     return lines
+
+
+def missing(chosen: Sequence[Row], known: Mapping[str, Row], protocol: str, found: Mapping[str, Runs]) -> list[str]:
+    """The comparisons that a protocol is to have and has not, such as one with `rded` under the same labels."""
+    pairs = [(row, known[other]) for row in chosen for other in row.against]
+    wanted = [pair for pair in pairs if all(protocol in row.protocols for row in pair)]
+    return [f"{row.name} against {other.name}" for row, other in wanted if not (found[row.name] and found[other.name])]
 
 
 def bill(row: Row) -> str:

@@ -25,6 +25,7 @@ from condense.identity import digest
 
 Part = Literal["images", "labels", "extras", "preprocessing", "total"]
 BASELINE = "random"
+PATCHES = "rded"  # of real images: with the baseline, what belongs beside sets with soft labels
 PARTS: tuple[Part, ...] = ("images", "labels", "extras", "preprocessing")  # of a set's bytes
 
 
@@ -145,20 +146,19 @@ class Table:
         """The row of random real images; with several settings, the first in the table."""
         return next((row for row in self.rows if row.method == BASELINE), None)
 
-    def baseline_of(self, row: Row) -> Row | None:
-        """The row of random real images that a row is held against.
+    def beside(self, row: Row, method: str = BASELINE) -> Row | None:
+        """The row of real images, chosen by this method, that a row is held against; of several settings the first.
 
         In a track where sets bring their own labels it has the very labels of the row, since labels alone carry much of
         a score; None when there is none.
         """
-        if self.sample.protocol.track != "own":
-            return self.baseline
-        alike = (other for other in self.rows if other.method == BASELINE and other.label_recipe == row.label_recipe)
-        return next(alike, None)
+        own = self.sample.protocol.track == "own"
+        found = (other for other in self.rows if other.method == method)
+        return next((other for other in found if not own or other.label_recipe == row.label_recipe), None)
 
     def gain(self, row: Row) -> Comparison | None:
         """How a row stands to its baseline, over the panel (IOR); None without one, or when they share no run."""
-        against = self.baseline_of(row)
+        against = self.beside(row)
         if against is None or row is against:
             return None
         return statistics.compare(row.runs(self.panel), against.runs(self.panel))

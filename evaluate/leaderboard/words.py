@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from condense.evaluate.leaderboard.board import BASELINE, Table
+from condense.evaluate.leaderboard.board import BASELINE, PATCHES, Table
 from condense.evaluate.leaderboard.grid import each_set, points
 from condense.evaluate.statistics import Comparison
 
@@ -34,17 +34,20 @@ def tier(table: Table) -> str:
 
 
 def against_random(table: Table) -> list[str]:
-    """Which synthesising methods beat `random` on this table, and one sentence for each that does not."""
+    """Which synthesising methods beat `random` on this table, and one sentence for each that does not.
+
+    Of sets with soft labels also, which of them have no `rded` beside them.
+    """
     synthetic = [row for row in table.rows if row.kind == "synthetic"]
     if not synthetic:
         return []
     if table.baseline is None:
-        return [f"No row of `{BASELINE}` here, so whether the methods beat random images is open."]
+        return [f"No row of `{BASELINE}` here, so whether the methods beat random images is open.", *_no_patches(table)]
     beating: dict[str, list[str]] = {}  # names by what the claim rests on
     others = []
     for row in synthetic:
         gain = table.gain(row)
-        if table.baseline_of(row) is None:
+        if table.beside(row) is None:
             others.append(f"{row.name}: no `{BASELINE}` with its labels here, so how much these give is open.")
         elif gain is not None and gain.beats:
             beating.setdefault(basis(gain), []).append(row.name)
@@ -54,7 +57,22 @@ def against_random(table: Table) -> list[str]:
         f"{', '.join(names)} {'beats' if len(names) == 1 else 'beat'} `{BASELINE}` {rest}."
         for rest, names in beating.items()
     ]
-    return claims + others
+    return claims + others + _no_patches(table)
+
+
+def _no_patches(table: Table) -> list[str]:
+    """A sentence about the sets with soft labels that no `rded` with the very same labels stands beside."""
+    track = table.sample.protocol.track
+    soft = [row for row in table.rows if track == "common-soft" or (track == "own" and row.label_recipe is not None)]
+    made = [row for row in soft if row.kind == "synthetic" and row.method != PATCHES]
+    lacking = [row for row in made if table.beside(row, PATCHES) is None]
+    if not lacking:
+        return []
+    where, labels = f"No row of `{PATCHES}` here", "soft labels"
+    if any(row.method == PATCHES for row in table.rows):
+        whose = "its" if len(lacking) == 1 else "their"
+        where, labels = f"{', '.join(row.name for row in lacking)}: no `{PATCHES}` with {whose} labels here", "them"
+    return [f"{where}, so how far patches of real images come with {labels} is open."]
 
 
 def basis(gap: Comparison) -> str:

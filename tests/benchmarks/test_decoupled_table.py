@@ -53,6 +53,17 @@ def test_a_claim_of_three_sets_is_that_over_sets(tables: ModuleType) -> None:
     assert tables.claim_lines([("a", "b")], {"a": first, "b": {}}) == []
 
 
+def test_a_comparison_that_is_missing_is_named(tables: ModuleType, repository: Path) -> None:
+    rows = {row.name: row for row in importlib.import_module("decoupled_grid").rows()}
+    names = ("cvdd", "sre2l-plus-plus", "random-labels-cvdd", "rded-labels-cvdd", "sre2l-plus-plus-labels-cvdd")
+    found: dict[str, dict[tuple[int, int], float]] = {name: {(0, 0): 0.5} if name in names else {} for name in rows}
+    assert tables.missing([rows["cvdd"]], rows, "cvdd-cifar10", found) == []
+    found["rded-labels-cvdd"] = {}
+    assert tables.missing([rows["cvdd"]], rows, "cvdd-cifar10", found) == ["cvdd against rded-labels-cvdd"]
+    # By the common protocols the same set stands beside sets, not beside labels.
+    assert tables.missing([rows["cvdd"]], rows, "soft-narrow", found) == []
+
+
 def test_a_row_that_is_not_ahead_is_not_called_so(tables: ModuleType) -> None:
     first = {(seed, each): 0.5 + (-0.01) ** seed for seed in range(3) for each in range(3)}
     second = {(seed, each): 0.5 + 0.3 * seed for seed in range(3) for each in range(3)}
