@@ -8,6 +8,8 @@ late ones the detail. With curriculum=constant it is SRe2L.
 Departures from the paper:
     - a teacher learns from nine tenths of the training split, the last tenth measures it (the paper: all of it).
     - images are kept as uint8 pixels, rounded; the authors save JPEG files.
+    - Tiny-ImageNet is normalised with ImageNet's mean and deviation (authors' code: its own).
+    - the warm-up and the first weights of a teacher for small images are not quite SRe2L's; see there.
     - the teacher for ImageNet-21K comes from another library and its preset is left out.
     - for CIFAR the released code has no script: the preset is SRe2L's with this crop.
 """

@@ -2,7 +2,8 @@
 
 As published they shrink 32 pixels to one. As is common on CIFAR, the first convolution is 3x3 with stride 1 and the
 pooling behind it is gone; further halvings are left out where a map would become smaller than 2x2. There is no
-dropout and no stochastic depth, so that a forward pass draws nothing. All of them have batch norm.
+dropout and no stochastic depth, so that a forward pass draws nothing. All of them have batch norm. Weights are drawn as
+PyTorch does by default, as torchvision does for ShuffleNet alone; `torchvision:<name>` is drawn as it is there.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Residual networks with the 3x3 stem for small images.
 
 He, Zhang, Ren & Sun, "Deep Residual Learning for Image Recognition", CVPR 2016, https://arxiv.org/abs/1512.03385;
-stem and stages as commonly used on CIFAR: 3x3 convolution of stride 1, no max pooling, four stages.
+stem and stages as commonly used on CIFAR: 3x3 convolution of stride 1, no max pooling, four stages. Weights are
+drawn as PyTorch does by default, where torchvision's convolutions are normal with variance 2 / fan_out.
 """
 
 from __future__ import annotations
