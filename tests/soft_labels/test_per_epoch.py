@@ -183,10 +183,10 @@ def test_an_interrupted_store_continues_to_the_same_bytes(
     assert resumed.nbytes() == unbroken.nbytes()
 
 
-def test_memory_stays_flat_while_the_store_grows(
+def test_answers_are_let_go_once_they_are_written(
     view: PlainView, wise: Wise, rule: Rule, open_run: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The answers of an epoch are let go once they are written: of twelve epochs no more than two are ever held."""
+    """Of twelve epochs no more than two are ever held; what a process needs is measured in test_memory.py."""
     epochs: list[list[weakref.ref[torch.Tensor]]] = []
     held: list[int] = []
 
