@@ -48,7 +48,8 @@ class Relabelled(TeacherLabels):
 def teacher_labels(protocol: Protocol, train_split: Split, set_space: Preprocessing, run: Run) -> Relabelled:
     """The protocol's teacher as labels for a set in `set_space`, trained now or taken from the cache of `run`.
 
-    The teacher sees the training split and nothing else; nothing about it is chosen by its accuracy.
+    The teacher sees the training split and nothing else; nothing about it is chosen by its accuracy. It is the same one
+    for every set, whichever engine trains on it.
     """
     assert protocol.teacher is not None
     teacher = protocol.teacher

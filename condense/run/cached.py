@@ -31,17 +31,25 @@ class Entry(NamedTuple):
 _building: list[str] = []  # keys that this process is building, outermost first
 
 
-def cached(key: Mapping[str, Any], build: Build, cache_dir: Path | None, open_run: OpenRun, version: int = 1) -> Entry:
+def cached(
+    key: Mapping[str, Any],
+    build: Build,
+    cache_dir: Path | None,
+    open_run: OpenRun,
+    version: int = 1,
+    engine: str | None = None,
+) -> Entry:
     """The entry for `key`, built when it is absent or damaged.
 
     The value is read back from the disk also right after it was built, so that both are the same bits. Another version
-    is another entry, with the draws of the same seed; the first one goes without a name.
+    or engine is another entry, with the draws of the same seed; the first version, and no engine, go without a name.
 
     Raises:
         BadInput: when a value needs itself, or the builder returns something that cannot be kept.
     """
     seed = derived_seed("cached", cache.place(key, cache_dir).name)
     key = key if version == 1 else {**key, "version": version}
+    key = key if engine is None else {**key, "engine": engine}
     folder = cache.place(key, cache_dir)
     if (found := _sound(folder, announce=False)) is not None:
         return found

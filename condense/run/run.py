@@ -171,17 +171,25 @@ class Run:
         return Store(folder, name, shards, schema, self.seed, self._settings, self._exclusively)
 
     def cached(
-        self, key: Mapping[str, Any], build: Callable[[Run], Mapping[str, Any]], version: int = 1
+        self,
+        key: Mapping[str, Any],
+        build: Callable[[Run], Mapping[str, Any]],
+        version: int = 1,
+        *,
+        engine: str | None = None,
     ) -> dict[str, Any]:
         """A value shared between runs: tensors (on the CPU), numbers and texts, found by its key or built.
 
         `build` is given a run of its own, which resumes, and whose seed derives from the key alone: the value is the
-        same whichever run asked for it first. The key must therefore name all that the value depends on.
+        same whichever run asked for it first. The key must therefore name all that the value depends on, but for the
+        engine (device, threads, compilation), which moves its last bits: unless it is given, that of the first run
+        serves all, so that methods side by side have the very same teacher.
 
         version: of the code that builds it; whoever repairs that code raises it, so that nothing stale is found.
+        engine: in words, where a record says which one computed; another one builds another value of the same draws.
         """
         begin = monotonic()
-        found = cached.cached(key, build, self.cache_dir, self._inner, version)
+        found = cached.cached(key, build, self.cache_dir, self._inner, version, engine)
         self.share(found.seconds, waited=monotonic() - begin)
         return found.values
 

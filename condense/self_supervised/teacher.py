@@ -27,7 +27,8 @@ TRAINED_HERE = "barlow-twins"
 class Teacher:
     """A network in evaluation mode whose weights do not change.
 
-    Equal identities mean equal features, so an identity is part of the key of everything that is cached of a teacher.
+    Equal identities mean equal features, but for the last bits, which are those of the engine that filled the cache. So
+    an identity is part of the key of everything that is cached of a teacher.
     """
 
     network: Network
@@ -111,7 +112,8 @@ def trained(train: Split, recipe: BarlowTwins, run: Run) -> Teacher:
     """A network trained by Barlow Twins on `train`, or taken from the cache.
 
     It depends on the images, their mean and deviation, the recipe and nothing else: methods, seeds and budgets share
-    it. Labels are not used, not even in the name of the cached value.
+    it, and so do engines, whose first one decides its last bits. Labels are not used, not even in the name of the
+    cached value.
     """
     recipe = recipe.for_split(train)
     space = normalise(train.mean, train.std)

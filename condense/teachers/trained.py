@@ -21,7 +21,8 @@ def train_teacher(train: Split, space: Preprocessing, network: str, recipe: Reci
 
     It learns from the nine tenths of `train` that `validation_split` keeps and is measured on the tenth held back, so
     that its accuracy is honest without a look at test data. Every method and seed that asks for the same teacher shares
-    one training, which goes on where it was interrupted, bit for bit.
+    one training, which goes on where it was interrupted, bit for bit. Engines share it too, so that sets made on a GPU
+    and on a CPU have the same teacher; each set records the checksum of the weights that it was made from.
 
     Raises:
         BadInput: for a split without two images of any class, or a recipe that does not fit it.

@@ -1,7 +1,7 @@
 """Starts: what a network is before it meets the target.
 
 Every start of a network and seed begins with the same weights below the classifier, so that two starts differ in what
-they were trained on and in nothing else.
+they were trained on and in nothing else. What was trained is cached for the engine that did it: cells name one.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor, nn
 
-from condense import networks
+from condense import machine, networks
 from condense.data import Split
-from condense.distilled import HardLabels, TrainingView
+from condense.distilled import HardLabels, Labels, TrainingView
 from condense.evaluate.transfer.protocol import TransferProtocol
 from condense.evaluate.version import TRANSFER
 from condense.networks import Network
 from condense.preprocessing import Preprocessing, normalise
 from condense.run.randomness import generator
-from condense.training import Recipe, Rng, choose, on_device, train
+from condense.training import Engine, Rng, choose, on_device, train
 
 if TYPE_CHECKING:
     from condense.run import Run
@@ -91,7 +91,8 @@ class SelfSupervised:
         def build(sub: Run) -> Mapping[str, Tensor]:
             return pretrain(self.source.unlabelled(), self.space, recipe, sub, fresh(name, shape, seed)).state_dict()
 
-        return _restored(name, shape, run.cached(key, build), run)
+        engine = Engine(compile=run.compiles, channels_last=run.compiles, precision=recipe.precision)
+        return _restored(name, shape, run.cached(key, build, engine=_words(engine, run)), run)
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,6 +119,9 @@ class FromSet:
     def body(self, name: str, shape: tuple[int, int, int], seed: int, run: Run) -> Network:
         assert self._kind is not None
         recipe = getattr(self.protocol.pretrain, self._kind).recipe_for(len(self.view), flips=self.flips)
+        network = run.place(fresh(name, shape, seed))
+        replace_classifier(network, self._labels.n_classes, stream("pretrain", name, seed)("head"))
+        engine = choose(recipe, network, len(self.view), run.device, shape=shape, seeds=self.protocol.trainings)
         key = {
             "kind": "transfer start",
             "judge": TRANSFER,
@@ -126,20 +130,18 @@ class FromSet:
             "recipe": recipe.spec(),
             "seed": seed,
         }
-        return _restored(name, shape, run.cached(key, lambda sub: self._trained(name, shape, seed, recipe, sub)), run)
 
-    def _trained(
-        self, name: str, shape: tuple[int, int, int], seed: int, recipe: Recipe, run: Run
-    ) -> Mapping[str, Tensor]:
+        def build(sub: Run) -> Mapping[str, Tensor]:
+            source = on_device(dataclasses.replace(self.view, labels=self._labels), torch.device(sub.device))
+            train(network, source, recipe, stream("pretrain", name, seed), engine=engine, run=sub)
+            return network.state_dict()
+
+        return _restored(name, shape, run.cached(key, build, engine=_words(engine, run)), run)
+
+    @property
+    def _labels(self) -> Labels:
         labels = self.view.labels
-        if self._kind == "hard":
-            labels = HardLabels(labels.hard(), self.view.n_classes)
-        source = on_device(dataclasses.replace(self.view, labels=labels), torch.device(run.device))
-        network = run.place(fresh(name, shape, seed))
-        replace_classifier(network, labels.n_classes, stream("pretrain", name, seed)("head"))
-        engine = choose(recipe, network, len(source), run.device, shape=shape, seeds=self.protocol.trainings)
-        train(network, source, recipe, stream("pretrain", name, seed), engine=engine, run=run)
-        return network.state_dict()
+        return HardLabels(labels.hard(), self.view.n_classes) if self._kind == "hard" else labels
 
     @property
     def _kind(self) -> str | None:
@@ -174,6 +176,10 @@ def replace_classifier(network: Network, classes: int, weights: torch.Generator)
 def stream(purpose: str, network: str, seed: int) -> Rng:
     """rng(name, *ids) of one purpose, network and seed, the same for every start."""
     return functools.partial(generator, "transfer", purpose, networks.canonical(network), seed)
+
+
+def _words(engine: Engine, run: Run) -> str:
+    return f"{engine}; {machine.engine_words(str(run.device))}"
 
 
 def _restored(name: str, shape: tuple[int, int, int], state: Mapping[str, Tensor], run: Run) -> Network:

@@ -56,6 +56,16 @@ def test_another_version_is_built_anew_from_the_same_draws(open_run: OpenRun) ->
     assert cache.verify(run.cache_dir) == []
 
 
+def test_engines_share_a_value_unless_one_is_named(open_run: OpenRun) -> None:
+    first, other, same = Builder(), Builder(), Builder()
+    run = open_run()
+    shared = run.cached(KEY, first)["x"]
+    assert torch.equal(run.cached(KEY, other, engine="cuda")["x"], shared)  # from the same draws
+    run.cached(KEY, same, engine="cuda")
+    assert (len(first.steps), len(other.steps), len(same.steps)) == (4, 4, 0)
+    assert cache.verify(run.cache_dir) == []
+
+
 def test_the_seed_of_a_value_is_its_key(open_run: OpenRun, tmp_path: Path) -> None:
     values = [
         open_run(name, seed=seed, cache_dir=tmp_path / name).cached({**KEY, "epochs": epochs}, Builder())["x"]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from condense import distilled, networks, training
+from condense import distilled, machine, networks, training
 from condense.data import Dataset
 from condense.distilled import DistilledSet, HardLabels, SoftLabels
 from condense.errors import BadInput, Diverged
@@ -26,7 +26,7 @@ from condense.evaluate.transfer.uses import Use
 from condense.preprocessing import normalise
 from condense.probing import ridge_probe
 from condense.progress import NoProgress
-from condense.run import Run
+from condense.run import Run, cache
 from condense.training import engines
 
 NETWORK = "convnet-d1:norm=batch,width=4"
@@ -79,6 +79,31 @@ def test_repeating_gives_the_same_bits_and_another_target_trains_nothing_again(
     monkeypatch.setattr(starts, "train", lambda *_, **__: pytest.fail("pre-trained a second time"))
     again = accuracies(start, source, targets[1:], make_protocol(), run)
     assert again == {key: value for key, value in both.items() if key[0].target == "far"}
+
+
+@pytest.mark.parametrize("kind", ["from a set", "self-supervised"])
+def test_a_start_is_trained_by_the_engine_that_its_cells_name(
+    kind, represented, source, make_protocol, run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    protocol = make_protocol(seeds=1)
+    start = SelfSupervised(source.train, protocol)
+    if kind == "from a set":
+        start = FromSet(represented.training_view(), protocol, False)  # type: ignore[assignment]
+
+    def weights() -> torch.Tensor:
+        return start.body(NETWORK, source.shape, 0, run).blocks[0].conv.weight
+
+    def entries() -> list[Any]:
+        return [entry.key["engine"] for entry in cache.entries(run.cache_dir)]
+
+    first = weights()
+    assert entries() == [f"sequential eager float32; {machine.engine_words()}"]
+    with monkeypatch.context() as patch:
+        patch.setattr(machine, "engine_words", lambda device="cpu": "a machine of another kind")
+        assert torch.equal(weights(), first)  # the same draws, and here the same arithmetic
+    assert len(set(entries())) == 2
+    weights()
+    assert len(entries()) == 2
 
 
 def test_what_is_done_is_left_out(represented, source, targets, make_protocol, run) -> None:
