@@ -31,22 +31,44 @@ def describe(device: str = "cpu") -> dict[str, Any]:
     return facts
 
 
+def keep_float32(device: str) -> None:
+    """Has a GPU compute float32 in float32: by default PyTorch's convolutions round their inputs to 10 bits (TF32).
+
+    For the rest of the process, before anything is computed. On a CPU there is no such rounding.
+    """
+    if torch.device(device).type == "cuda":
+        # The older of PyTorch's two ways: its compiler reads that one, and refuses settings that disagree.
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
+
+
 def engine(device: str = "cpu") -> dict[str, Any]:
-    """What besides the configuration decides the bits of a result: device, threads, default precision, PyTorch."""
+    """What besides the configuration decides the bits of a result: device, threads, default precision, PyTorch.
+
+    Of a GPU also whether float32 is rounded to TF32 in products or convolutions.
+    """
     kind = torch.device(device).type
-    return {
+    facts: dict[str, Any] = {
         "device": kind if kind == "cpu" else f"{kind}: {torch.cuda.get_device_name(device)}",
         "threads": torch.get_num_threads() if kind == "cpu" else 0,
         "precision": str(torch.get_default_dtype()).removeprefix("torch."),
         "torch": torch.__version__.split("+")[0],
     }
+    if kind == "cuda":
+        cudnn: Any = torch.backends.cudnn
+        facts["tf32"] = "tf32" in (cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision)
+    return facts
 
 
 def engine_words(device: str = "cpu") -> str:
     """The same for a reader of a record, without the precision: "cpu, 2 threads; torch 2.13.0"."""
     facts = engine(device)
-    threads = f", {facts['threads']} threads" if facts["threads"] else ""
-    return f"{facts['device']}{threads}; torch {facts['torch']}"
+    parts = [facts["device"]]
+    if facts["threads"]:
+        parts.append(f"{facts['threads']} threads")
+    if "tf32" in facts:
+        parts.append("TF32" if facts["tf32"] else "no TF32")
+    return f"{', '.join(parts)}; torch {facts['torch']}"
 
 
 @functools.cache

@@ -34,6 +34,9 @@ class Place:
     compile: bool = False  # let a method compile its networks: a minute or two once, then faster steps
     progress: Progress | NoProgress = field(default_factory=NoProgress)
 
+    def __post_init__(self) -> None:
+        machine.keep_float32(self.device)  # before a request or a record names the engine
+
     def dataset(self, name: str) -> Dataset:
         """The named data set with both splits on this device."""
         loaded = data.load(name, data_dir=self.data_dir, cache_dir=self.cache_dir)
