@@ -114,10 +114,10 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
     pool = _pool(train, config, run)
     expand = expansion(train, config.mirror)
     embed = run.compiled(kernels.embed)
-    ridge = kernels.Ridge(config.ridge, "mean-trace")
+    ridge, jitters = kernels.Ridge(config.ridge, "mean-trace"), kernels.Jitters(run)
     schedule = Schedule("cosine", floor=0.1)
 
-    state = run.state(images=images, targets=targets, optimizer=optimizer, **pool.parts())
+    state = run.state(images=images, targets=targets, optimizer=optimizer, jitters=jitters, **pool.parts())
     for step in run.loop("regress", config.steps, state):
         set_rate(optimizer, config.lr * schedule.multiplier(step, 0, 1, config.steps))
         member = pool.choose(run.rng("member", step))
@@ -127,7 +127,7 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
         support_images, support_targets = expand(images, targets)
         support = kernels.support_features(features, support_images, config.chunk if config.low_memory else None)
         support = support.to(getattr(torch, config.gram))  # Phi_s (m, D)
-        weights = kernels.ridge_weights(support, support_targets, ridge).to(queries.dtype)
+        weights = kernels.ridge_weights(support, support_targets, ridge, jitters).to(queries.dtype)
         loss = half_squared_error(queries @ weights, answers[rows].to(run.device))  # K_ts (K_ss + lambda I)^-1 Y_s
         penalty = config.label_margin * lost_margin(targets)
         optimizer.zero_grad()
@@ -136,7 +136,9 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
         sample = random_rows(len(images), config.online_batch, run.rng("online", step)).to(run.device)
         pool.advance(member, images[sample], targets[sample], run.rng("birth", step))
         run.log(loss=loss.detach())
-    return DistilledSet.synthetic(images, SoftLabels(targets.cpu(), form="logits"), train, space)
+    return DistilledSet.synthetic(
+        images, SoftLabels(targets.cpu(), form="logits"), train, space, provenance=jitters.provenance()
+    )
 
 
 def _pool(train: Split, config: Config, run: Run) -> Pool:

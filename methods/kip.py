@@ -104,9 +104,10 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
     learned = [images.requires_grad_(), targets.requires_grad_()] if config.learn_labels else [images.requires_grad_()]
     optimizer = torch.optim.Adam(learned, lr=config.lr)
     real, answers = on_device(SplitSource(train, space), run.device), centred(train.labels, train.n_classes)
-    regress = _regressor(train, config, run)
+    jitters = kernels.Jitters(run)
+    regress = _regressor(train, config, jitters, run)
 
-    state = run.state(images=images, targets=targets, optimizer=optimizer)
+    state = run.state(images=images, targets=targets, optimizer=optimizer, jitters=jitters)
     for step in run.loop("regress", config.steps, state):
         rows = random_rows(len(train), config.real_batch, run.rng("real", step))
         prediction = regress(step, real.gather(rows, run.device), images, targets)  # K_ts (K_ss + lambda I)^-1 Y_s
@@ -116,21 +117,23 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
         optimizer.step()
         run.log(loss=loss.detach())
     if config.solve_labels:
-        targets = _solved(partial(regress, config.steps), images, real, answers, config.real_batch)
-    return DistilledSet.synthetic(images, SoftLabels(targets.cpu(), form="logits"), train, space)
+        targets = _solved(partial(regress, config.steps), images, real, answers, config.real_batch, jitters)
+    return DistilledSet.synthetic(
+        images, SoftLabels(targets.cpu(), form="logits"), train, space, provenance=jitters.provenance()
+    )
 
 
 Regressor = Callable[[int, Tensor, Tensor, Tensor], Tensor]  # step, queries, support images, targets -> (n, K)
 
 
-def _regressor(train: Split, config: Config, run: Run) -> Regressor:
+def _regressor(train: Split, config: Config, jitters: kernels.Jitters, run: Run) -> Regressor:
     ridge = Ridge(config.ridge, "mean-trace")
     if config.kernel == "random-features":
-        return _finite(train, config, ridge, run)
+        return _finite(train, config, ridge, jitters, run)
     kernel = InfiniteNetwork(config.kernel, config.layers, config.depth)
 
     def regress(step: int, queries: Tensor, images: Tensor, targets: Tensor) -> Tensor:
-        dual = kernels.dual_weights(kernel(images), targets, ridge)
+        dual = kernels.dual_weights(kernel(images), targets, ridge, jitters)
         # The gradient reaches the images through these rows too; they are computed again in it, chunk by chunk.
         return kernels.support_features(lambda part: kernel(part, images), queries, config.chunk) @ dual
 
@@ -139,7 +142,12 @@ def _regressor(train: Split, config: Config, run: Run) -> Regressor:
 
 @torch.no_grad()
 def _solved(
-    regress: Callable[[Tensor, Tensor, Tensor], Tensor], images: Tensor, real: Source, answers: Tensor, chunk: int
+    regress: Callable[[Tensor, Tensor, Tensor], Tensor],
+    images: Tensor,
+    real: Source,
+    answers: Tensor,
+    chunk: int,
+    jitters: kernels.Jitters,
 ) -> Tensor:
     """Y (m, K) that minimises |A Y - Y_t|² over all real images, A = K_ts (K_ss + lambda I)^-1, by normal equations."""
     count, columns = len(images), answers.shape[1]
@@ -149,10 +157,10 @@ def _solved(
         a = regress(real.gather(rows, images.device), images, each).double()  # (n, m)
         normal += a.T @ a
         right += a.T @ answers[rows].to(right)
-    return kernels.dual_weights(normal, right, Ridge(_PSEUDO_INVERSE, "trace")).to(images.dtype)
+    return kernels.dual_weights(normal, right, Ridge(_PSEUDO_INVERSE, "trace"), jitters).to(images.dtype)
 
 
-def _finite(train: Split, config: Config, ridge: Ridge, run: Run) -> Regressor:
+def _finite(train: Split, config: Config, ridge: Ridge, jitters: kernels.Jitters, run: Run) -> Regressor:
     """Features of fresh random networks side by side; their inner product is the mean of the networks' kernels."""
     members = [run.place(_random_network(train, config)) for _ in range(config.networks)]
     embed = run.compiled(kernels.embed)
@@ -164,7 +172,8 @@ def _finite(train: Split, config: Config, ridge: Ridge, run: Run) -> Regressor:
         # A common factor of all features scales kernel and ridge alike: 1 / sqrt(R D) is left out.
         support = torch.cat([features(images) for features in each], dim=1)  # (m, R*D)
         known = torch.cat([kernels.frozen_features(features, queries, config.chunk) for features in each], dim=1)
-        return known @ kernels.ridge_weights(support.to(getattr(torch, config.gram)), targets, ridge).to(known.dtype)
+        weights = kernels.ridge_weights(support.to(getattr(torch, config.gram)), targets, ridge, jitters)
+        return known @ weights.to(known.dtype)
 
     return regress
 

@@ -144,9 +144,9 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
     )
     pool = _trained_pool(train, images, targets, config, run)
     embed = run.compiled(kernels.embed)
-    ridge = kernels.Ridge(config.ridge, "trace", detached=True)
+    ridge, jitters = kernels.Ridge(config.ridge, "trace", detached=True), kernels.Jitters(run)
 
-    state = run.state(images=images, targets=targets, optimizer=optimizer, **pool.parts())
+    state = run.state(images=images, targets=targets, optimizer=optimizer, jitters=jitters, **pool.parts())
     for step in run.loop("regress", config.steps, state):
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * (1 - 0.999 * step / config.steps)
@@ -157,7 +157,8 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
         support = kernels.support_features(features, images, config.chunk if config.low_memory else None)
         if config.bias:  # Phi = [f_omega, 1]
             queries, support = _with_ones(queries), _with_ones(support)
-        weights = kernels.ridge_weights(support.to(getattr(torch, config.gram)), targets, ridge).to(queries.dtype)
+        support = support.to(getattr(torch, config.gram))
+        weights = kernels.ridge_weights(support, targets, ridge, jitters).to(queries.dtype)
         loss = (queries @ weights - answers).square().mean()  # K_ts (K_ss + lambda I)^-1 Y_s against T
         optimizer.zero_grad()
         loss.backward(inputs=learned)
@@ -165,7 +166,7 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
         kept = _inner_rows(images, config, run.rng("inner", step))
         pool.advance(member, images[kept], targets[kept], run.rng("birth", step))
         run.log(loss=loss.detach())
-    return DistilledSet.synthetic(images, Representations(targets.cpu()), train, space)
+    return DistilledSet.synthetic(images, Representations(targets.cpu()), train, space, provenance=jitters.provenance())
 
 
 class TeacherBatches:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from condense.kernels.chunks import embed, frozen_features, support_features
 from condense.kernels.infinite import InfiniteNetwork
+from condense.kernels.jitters import Jitters
 from condense.kernels.regression import dual_weights, gram, operations, predict, ridge_weights
 from condense.kernels.ridge import FREPO, KRR_ST, Ridge
 from condense.kernels.solve import Factor, factorise
@@ -20,6 +21,7 @@ __all__ = [
     "KRR_ST",
     "Factor",
     "InfiniteNetwork",
+    "Jitters",
     "Ridge",
     "dual_weights",
     "embed",

@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 
 from condense.errors import BadInput
 from condense.kernels.ridge import Ridge
-from condense.kernels.solve import factorise
+from condense.kernels.solve import OnJitter, factorise
 
 # A Gram matrix is made in stripes of rows that stop at the diagonal; four of them save three eighths of the work.
 _STRIPES = 4
@@ -29,7 +29,7 @@ def gram(features: Tensor, others: Tensor | None = None) -> Tensor:
     return lower.tril() + lower.tril(-1).T
 
 
-def ridge_weights(features: Tensor, targets: Tensor, ridge: Ridge) -> Tensor:
+def ridge_weights(features: Tensor, targets: Tensor, ridge: Ridge, on_jitter: OnJitter | None = None) -> Tensor:
     """W (D, d) = Phiᵀ (Phi Phiᵀ + lambda I)^-1 Y, which minimises |Phi W - Y|² + lambda |W|².
 
     Where D < m the same W comes from the D x D side, (Phiᵀ Phi + lambda I)^-1 Phiᵀ Y (push-through identity). Once
@@ -38,6 +38,7 @@ def ridge_weights(features: Tensor, targets: Tensor, ridge: Ridge) -> Tensor:
         dJ/dY = beta,    dJ/dPhi = alpha (G - Phiᵀ beta)ᵀ - beta Wᵀ - 2 lambda'(tr K) <alpha, beta> Phi.
 
     features: Phi (m, D), float32 or float64.  targets: Y (m, d), taken in the type of the features.
+    on_jitter: see `factorise`.
 
     Raises:
         BadInput: for shapes that do not fit, or features in half precision.
@@ -45,14 +46,14 @@ def ridge_weights(features: Tensor, targets: Tensor, ridge: Ridge) -> Tensor:
     """
     _check(features, targets)
     with torch.autocast(features.device.type, enabled=False):
-        weights: Tensor = _RidgeWeights.apply(features, targets.to(features.dtype), ridge)
+        weights: Tensor = _RidgeWeights.apply(features, targets.to(features.dtype), ridge, on_jitter)
     return weights
 
 
-def dual_weights(matrix: Tensor, targets: Tensor, ridge: Ridge) -> Tensor:
+def dual_weights(matrix: Tensor, targets: Tensor, ridge: Ridge, on_jitter: OnJitter | None = None) -> Tensor:
     """alpha (m, d) = (K + lambda I)^-1 Y; once differentiable in both arguments.
 
-    matrix: K (m, m), symmetric.  targets: Y (m, d).
+    matrix: K (m, m), symmetric.  targets: Y (m, d).  on_jitter: see `factorise`.
 
     Raises:
         BadInput: for shapes that do not fit.
@@ -62,7 +63,7 @@ def dual_weights(matrix: Tensor, targets: Tensor, ridge: Ridge) -> Tensor:
     if matrix.shape[0] != matrix.shape[1]:
         raise BadInput(f"a Gram matrix is square, got {tuple(matrix.shape)}; for features use ridge_weights")
     with torch.autocast(matrix.device.type, enabled=False):
-        weights: Tensor = _DualWeights.apply(matrix, targets.to(matrix.dtype), ridge)
+        weights: Tensor = _DualWeights.apply(matrix, targets.to(matrix.dtype), ridge, on_jitter)
     return weights
 
 
@@ -88,11 +89,11 @@ def operations(support: int, queries: int, features: int, columns: int) -> float
 
 class _RidgeWeights(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, features: Tensor, targets: Tensor, ridge: Ridge) -> Tensor:
+    def forward(ctx: Any, features: Tensor, targets: Tensor, ridge: Ridge, on_jitter: OnJitter | None) -> Tensor:
         count, size = features.shape
         ctx.wide, ctx.slope = count <= size, ridge.slope(count)
         matrix = _lower_gram(features if ctx.wide else features.T)
-        ctx.factor = factorise(matrix, ridge.value(matrix.diagonal().sum(), count))
+        ctx.factor = factorise(matrix, ridge.value(matrix.diagonal().sum(), count), on_jitter)
         if ctx.wide:
             left = ctx.factor.solve(targets)  # alpha (m, d)
             weights = features.T @ left
@@ -104,7 +105,7 @@ class _RidgeWeights(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor, None, None]:
         (incoming,) = gradients  # G (D, d)
         features, left, weights = ctx.saved_tensors
         if ctx.wide:
@@ -114,38 +115,38 @@ class _RidgeWeights(torch.autograd.Function):
             right = ctx.factor.solve(incoming)  # (Phiᵀ Phi + lambda I)^-1 G, which is (G - Phiᵀ beta) / lambda
             beta = features @ right
         if not ctx.needs_input_grad[0]:
-            return None, beta, None
+            return None, beta, None, None
         slope = (left @ right.T).addmm_(beta, weights.T, alpha=-1)
         if ctx.slope:
             along_ridge = (left * beta).sum() if ctx.wide else (weights * right).sum()  # <alpha, beta> either way
             slope.addcmul_(features, along_ridge, value=-2 * ctx.slope)
-        return slope, beta, None
+        return slope, beta, None, None
 
 
 class _DualWeights(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, matrix: Tensor, targets: Tensor, ridge: Ridge) -> Tensor:
+    def forward(ctx: Any, matrix: Tensor, targets: Tensor, ridge: Ridge, on_jitter: OnJitter | None) -> Tensor:
         count = len(matrix)
         ctx.slope = ridge.slope(count)
         # Both halves count, so that the gradient is that of a matrix whose entries are free.
         symmetric = (matrix + matrix.T) / 2
-        ctx.factor = factorise(symmetric, ridge.value(symmetric.diagonal().sum(), count))
+        ctx.factor = factorise(symmetric, ridge.value(symmetric.diagonal().sum(), count), on_jitter)
         dual = ctx.factor.solve(targets)
         ctx.save_for_backward(dual)
         return dual
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor, None, None]:
         (dual,) = ctx.saved_tensors
         beta = ctx.factor.solve(gradients[0])
         if not ctx.needs_input_grad[0]:
-            return None, beta, None
+            return None, beta, None, None
         slope = beta @ dual.T
         slope = (slope + slope.T).mul_(-0.5)
         if ctx.slope:
             slope.diagonal().sub_(ctx.slope * (dual * beta).sum())
-        return slope, beta, None
+        return slope, beta, None, None
 
 
 def _lower_gram(features: Tensor) -> Tensor:

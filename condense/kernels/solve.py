@@ -4,12 +4,14 @@ The products that fill a Gram matrix cost m² D operations and run in the type o
 m³ / 3 and m² d, so they run in float64 always. What is left is the rounding of the matrix itself: with entries in
 float32 its smallest eigenvalues move by some multiple of 1e-7 of its largest, which the published ridges hardly exceed.
 Then the diagonal is raised by a jitter, ten times larger at each attempt, from 10 eps times its mean up to 10 eps times
-its sum, eps that of the matrix's own type. A matrix that is indefinite beyond that is an error, not a result.
+its sum, eps that of the matrix's own type. A matrix that is indefinite beyond that is an error, not a result. Methods
+tell of jitters through `Jitters`.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -30,13 +32,16 @@ class Factor:
         return torch.cholesky_solve(columns.double(), self.lower).to(columns.dtype)
 
 
+OnJitter = Callable[[float], None]
+
+
 @torch.no_grad()
-def factorise(matrix: Tensor, ridge: Tensor) -> Factor:
+def factorise(matrix: Tensor, ridge: Tensor, on_jitter: OnJitter | None = None) -> Factor:
     """The factor of a symmetric positive semi-definite matrix with `ridge` added to its diagonal.
 
     Only the lower triangle is read. One number is fetched from the device: whether the factorisation succeeded.
 
-    matrix: (m, m) float32 or float64.  ridge: a scalar.
+    matrix: (m, m) float32 or float64.  ridge: a scalar.  on_jitter: called with a jitter where one was needed.
 
     Raises:
         Diverged: when the matrix is not finite, or indefinite beyond what rounding explains.
@@ -57,6 +62,8 @@ def factorise(matrix: Tensor, ridge: Tensor) -> Factor:
         added = jitter
         lower, failed = torch.linalg.cholesky_ex(wide)
         if not int(failed):
+            if on_jitter is not None:
+                on_jitter(jitter)
             return Factor(lower, jitter)
     raise Diverged(
         f"the Gram matrix of {count} samples is not positive definite, even with {added:.1e} on its diagonal of "

@@ -366,3 +366,36 @@ def test_the_rates_of_images_and_targets_are_apart(train: Split, tmp_path: Path)
     fixed, _ = run_method(krr_st, dataclasses.replace(KRR, lr_targets=0.0), train.unlabelled(), tmp_path / "fixed")
     assert torch.equal(fixed.labels.tensors()["targets_repr"], start.labels.tensors()["targets_repr"])
     assert not torch.equal(fixed.images, start.images)  # type: ignore[arg-type]
+
+
+# -------------------------------------------------------------------------------------------------------------- jitters
+
+KIP = kip.Config(steps=2, real_batch=REAL, networks=1, network="convnet:width=4,norm=none", preprocessing="normalise")
+
+
+@pytest.mark.parametrize(
+    ("method", "config", "solves"),
+    [
+        (frepo, dataclasses.replace(FREPO, steps=2), 2),
+        (kip, KIP, 2),
+        (kip, dataclasses.replace(KIP, kernel="ntk"), 2),
+        (kip, dataclasses.replace(KIP, steps=0, solve_labels=True), 5),  # four parts of 30 real images, and the labels
+        (krr_st, dataclasses.replace(KRR, steps=2), 2),
+    ],
+    ids=["frepo", "kip", "kip-ntk", "kip-solved", "krr-st"],
+)
+def test_a_set_says_how_often_rounding_asked_for_a_jitter(
+    method: Any, config: Any, solves: int, train: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, _ = run_method(method, config, train, tmp_path / "plain")
+    assert plain.provenance == {}
+    attempts, factor = [], torch.linalg.cholesky_ex
+
+    def indefinite_at_first(matrix: Tensor) -> tuple[Tensor, Tensor]:
+        attempts.append(matrix)
+        lower, failed = factor(matrix)
+        return lower, failed + len(attempts) % 2
+
+    monkeypatch.setattr(torch.linalg, "cholesky_ex", indefinite_at_first)
+    flagged, _ = run_method(method, config, train, tmp_path / "flagged")
+    assert flagged.provenance == {"flags": {"jittered_solves": solves}}
