@@ -2,11 +2,11 @@
 
     python benchmarks/unroll_parts.py [--width 128] [--ipc 10] [--steps 4] [--threads 1] [--out FILE.json]
 
-The iteration of `benchmarks/unroll.py`, compiled, in float32 and in bfloat16, under PyTorch's profiler; a step costs
-the same whatever their number. `products` are the matrix products that the convolutions and the classifier became, in
-seconds and 1e9 operations (a multiply-add is two), `passes` everything else. `peak` is the rate of one large square
-product of the same type, and `floor` the seconds that would be left if all products ran at it: the passes move bytes,
-and faster products do not help them.
+The iteration of `benchmarks/unroll.py`, compiled, in float32 and in bfloat16; a step costs the same whatever their
+number. `products` are the matrix products that the convolutions and the classifier became, in seconds and 1e9
+operations (a multiply-add is two), `passes` everything else; the share of each is PyTorch's profiler's. `peak` is the
+rate of one large square product of the same type, and `floor` the seconds that would be left if all products ran at
+it: the passes move bytes, and faster products do not help them. All seconds are the processor's, the fewest of a few.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -54,34 +55,38 @@ def measure(dtype: str, cell: Cell) -> dict[str, Any]:
     peak = product_peak(getattr(torch, dtype))
     iterate = Iteration(cell).with_engine(SIDES["adjoint compiled" + (" bfloat16" if dtype == "bfloat16" else "")])
     iterate(cell.steps)
-    begin = time.perf_counter()
-    iterate(cell.steps)
-    seconds = time.perf_counter() - begin
+    seconds = fewest_seconds(lambda: iterate(cell.steps), repeats=3)
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], with_flops=True) as profile:
         iterate(cell.steps)
-    products = [event for event in profile.key_averages() if event.key in PRODUCTS]
-    multiplying = sum(event.self_cpu_time_total for event in products) / 1e6
+    events = profile.key_averages()
+    products = [event for event in events if event.key in PRODUCTS]
+    share = sum(event.self_cpu_time_total for event in products) / sum(event.self_cpu_time_total for event in events)
     operations = sum(event.flops for event in products) / 1e9
     return {
         "dtype": dtype,
         "seconds": round(seconds, 3),
-        "products_seconds": round(multiplying, 3),
+        "products_seconds": round(share * seconds, 3),
         "products_operations": round(operations, 1),
-        "passes_seconds": round(seconds - multiplying, 3),
+        "passes_seconds": round((1 - share) * seconds, 3),
         "peak": round(peak, 1),
-        "floor_seconds": round(seconds - multiplying + operations / peak, 3),
+        "floor_seconds": round((1 - share) * seconds + operations / peak, 3),
     }
 
 
-def product_peak(dtype: torch.dtype, repeats: int = 5) -> float:
-    """1e9 operations a second of a large square product, the best of a few."""
+def product_peak(dtype: torch.dtype) -> float:
+    """1e9 operations a second of a large square product."""
     left, right = torch.randn(2, LARGE, LARGE).to(dtype)
+    return 2 * LARGE**3 / fewest_seconds(lambda: torch.mm(left, right), repeats=5) / 1e9
+
+
+def fewest_seconds(work: Callable[[], object], repeats: int) -> float:
+    """Of the processor, in the best of so many repetitions."""
     times = []
     for _ in range(repeats):
-        begin = time.perf_counter()
-        torch.mm(left, right)
-        times.append(time.perf_counter() - begin)
-    return 2 * LARGE**3 / min(times) / 1e9
+        begin = time.process_time()
+        work()
+        times.append(time.process_time() - begin)
+    return min(times)
 
 
 if __name__ == "__main__":
