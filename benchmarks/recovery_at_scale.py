@@ -20,6 +20,7 @@ PLAUSIBLE = (0.1, 0.5)  # parts of that which such networks reach
 STEPS = 4  # of the rehearsal, for each image
 BATCH = 100  # classes of a block
 WORKERS = 2
+FEW = 8  # blocks, that one worker may have done before the other has begun
 
 
 class Counted:
@@ -87,7 +88,7 @@ def recover(source: Any, teacher: str, ipc: int, threads: int, out: str) -> dict
         raise SystemExit("two workers of one run ended with different images")
     blocks = -(-len(source.classes) // BATCH) * ipc
     done = [facts["jobs"] for facts in found]
-    if sum(done) != blocks or min(done) == 0:
+    if sum(done) != blocks or (min(done) == 0 and blocks > FEW):
         raise SystemExit(f"{blocks} blocks were to be shared by the workers, they did {done}")
     return {"blocks": done, "workers_peak_bytes": sum(facts["peak_bytes"] for facts in found)}
 
