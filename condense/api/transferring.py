@@ -11,6 +11,7 @@ from pathlib import Path
 
 from condense import distilled, files
 from condense import methods as registry
+from condense.api import fingerprints
 from condense.api.distilling import distill
 from condense.api.place import RESULTS, WORK, Place, origin, set_folder
 from condense.api.scoring import distill_cost, set_reference
@@ -18,14 +19,16 @@ from condense.budget import Budget
 from condense.data import Dataset
 from condense.distilled import DistilledSet
 from condense.evaluate.records import DatasetRef
+from condense.evaluate.transfer import judge as judging
 from condense.evaluate.transfer import protocol as protocols
 from condense.evaluate.transfer import records
-from condense.evaluate.transfer.judge import transfer as judging
 from condense.evaluate.transfer.protocol import TransferProtocol
 from condense.evaluate.transfer.records import StartName, TransferRecord
 from condense.evaluate.transfer.starts import FromSet, Scratch, SelfSupervised, Start
 from condense.evaluate.transfer.tables import BASELINES
 from condense.evaluate.transfer.targets import in_shape
+from condense.evaluate.version import TRANSFER
+from condense.identity import digest
 from condense.run import Run
 
 
@@ -175,9 +178,8 @@ def _judge(
     path = records.path_of(request.results, record)
     known: TransferRecord | None = records.standing(request.results, record)
     request.place.progress.say(f"transfer: {judged.provenance['title'] if judged else kind}, from {source.name}")
-    work = WORK / f"transfer-{files.safe_name(kind)}-{judged.id[:16] if judged else source.fingerprint[:16]}"
-    with Run(work, seed=0, **request.place.options()) as run:
-        for place, cell in judging(
+    with _judging(f"{kind}-{judged.id if judged else source.fingerprint}", request) as run:
+        for place, cell in judging.transfer(
             start,
             source.shape,
             targets,
@@ -190,5 +192,20 @@ def _judge(
             records.merge(request.results, record.with_cells({records.name_of(place): cell}))
             if cell.status == "failed":
                 report.failures.append(f"{path}: {records.name_of(place)}: {cell.reason}")
-    files.discard(work)
+    files.discard(run.directory)
     report.records.append(path)
+
+
+def _judging(start: str, request: _Request) -> Run:
+    """The run that holds what is begun of a transfer: another judge, or other code of it, does not go on with it.
+
+    A budget of time is for distilling, and processes that share a distillation judge for themselves.
+    """
+    facts = {
+        "start": start,
+        "protocol": request.protocol.digest,
+        "judge": TRANSFER,
+        "code": fingerprints.code(judging),
+    }
+    options = {**request.place.options(), "time_budget": None, "shared": False}
+    return Run(WORK / f"transfer-{digest(facts)[:16]}", seed=0, request=facts, **options)

@@ -7,12 +7,10 @@ Accuracies are those of the last step on the whole test split of a target; nothi
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from condense import machine
 from condense import networks as architectures
 from condense.data import Dataset
 from condense.errors import BadInput, Diverged
@@ -57,6 +55,8 @@ def transfer(
 
     Args:
         shape: (C, H, W) of the source; targets have the same.
+        run: has the cache of starts and keeps checkpoints of every fine-tuning, until the caller asks for the next
+            cell. What was killed goes on with the same call, within a network too.
         networks, seeds: None is all of the protocol's.
         done: what to leave out.
 
@@ -125,20 +125,19 @@ def _seed(
         of_target = list(group)
         target = of_target[0].target
         space = target_space(target.train, start.space).to(run.device)
-        use = Use(body, name, seed, target, space, protocol)
+        use = Use(body, name, seed, target, space, protocol, run)
         for job in of_target:
-            yield job.place, _cell(use, job.setting, str(run.device))
+            yield job.place, _cell(use, job.setting)
+            use.forget()
 
 
-def _cell(use: Use, setting: Setting, device: str) -> Cell:
-    begin = time.perf_counter()
+def _cell(use: Use, setting: Setting) -> Cell:
     try:
         outcome = use.outcome(setting)
     except Diverged as error:
         return _failed(use.seed, str(error))
-    seconds = round(time.perf_counter() - begin, 3)
-    words = f"{outcome.engine}; {machine.engine_words(device)}"
-    return Cell(status="ok", seeds=(use.seed,), accuracy=(outcome.accuracy,), engine=words, seconds=(seconds,))
+    seconds = round(outcome.seconds, 3)
+    return Cell(status="ok", seeds=(use.seed,), accuracy=(outcome.accuracy,), engine=outcome.engine, seconds=(seconds,))
 
 
 def _failed(seed: int, error: str) -> Cell:

@@ -92,7 +92,7 @@ class SelfSupervised:
             return pretrain(self.source.unlabelled(), self.space, recipe, sub, fresh(name, shape, seed)).state_dict()
 
         engine = Engine(compile=run.compiles, channels_last=run.compiles, precision=recipe.precision)
-        return _restored(name, shape, run.cached(key, build, engine=_words(engine, run)), run)
+        return _restored(name, shape, run.cached(key, build, engine=engine_words(engine, run)), run)
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +136,7 @@ class FromSet:
             train(network, source, recipe, stream("pretrain", name, seed), engine=engine, run=sub)
             return network.state_dict()
 
-        return _restored(name, shape, run.cached(key, build, engine=_words(engine, run)), run)
+        return _restored(name, shape, run.cached(key, build, engine=engine_words(engine, run)), run)
 
     @property
     def _labels(self) -> Labels:
@@ -178,7 +178,8 @@ def stream(purpose: str, network: str, seed: int) -> Rng:
     return functools.partial(generator, "transfer", purpose, networks.canonical(network), seed)
 
 
-def _words(engine: Engine, run: Run) -> str:
+def engine_words(engine: Engine | str, run: Run) -> str:
+    """How cells name what computed them."""
     return f"{engine}; {machine.engine_words(str(run.device))}"
 
 

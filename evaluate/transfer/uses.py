@@ -8,30 +8,40 @@ from __future__ import annotations
 
 import copy
 import functools
+import time
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from condense import files
 from condense.data import Dataset
 from condense.evaluate.transfer.protocol import Setting, TransferProtocol
-from condense.evaluate.transfer.starts import replace_classifier, stream
+from condense.evaluate.transfer.starts import engine_words, replace_classifier, stream
 from condense.evaluate.transfer.targets import labelled_rows
 from condense.features import embed
+from condense.identity import digest
 from condense.networks import Network
 from condense.preprocessing import Preprocessing
 from condense.probing import ridge_probe, take_statistics
-from condense.training import Engine, SplitSource, accuracy, choose, on_device, train
+from condense.tensor_format import checksum
+from condense.training import Engine, Recipe, SplitSource, accuracy, choose, on_device, train
+
+if TYPE_CHECKING:
+    from condense.run import Run
 
 CLOSED_FORM = "closed form, float64"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one use reached on the whole test split of the target, and with which engine."""
+    """What one use reached on the whole test split of the target, with which engine, and in how long."""
 
     accuracy: float
-    engine: str
+    engine: str  # and the machine
+    seconds: float  # of work, over all continuations
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,15 +58,22 @@ class Use:
     target: Dataset
     space: Preprocessing
     protocol: TransferProtocol
+    run: Run  # where fine-tuning is checkpointed
 
     def outcome(self, setting: Setting) -> Outcome:
         """Trains with the setting's share of labels and tests once, after the last step.
+
+        A fine-tuning that was killed goes on where it stood, with the same call.
 
         Raises:
             Diverged: when fine-tuning leaves the finite numbers.
         """
         rows = labelled_rows(self.target.train, setting.share, self.seed)
         return self._fine_tuned(rows, setting) if setting.kind == "fine-tune" else self._probed(rows)
+
+    def forget(self) -> None:
+        """Takes away what is kept of fine-tunings, once the caller has their outcomes."""
+        files.discard(self._work)
 
     def _fine_tuned(self, rows: Tensor, setting: Setting) -> Outcome:
         assert self.protocol.fine_tune is not None
@@ -67,16 +84,39 @@ class Use:
         replace_classifier(network, target.train.n_classes, stream("head", self.name, self.seed)("weights"))
         source = on_device(SplitSource(target.train.subset(rows), self.space), device)
         engine = choose(recipe, network, len(rows), device, shape=target.shape, seeds=self.protocol.trainings)
-        train(network, source, recipe, draws, engine=engine)
-        test = on_device(SplitSource(target.test, self.space), device)
-        # Compiling a test pays only where the training was compiled for the same shapes anyway; one test does not.
-        return Outcome(accuracy(network, test, engine=Engine(precision=engine.precision)), str(engine))
+        words = engine_words(engine, self.run)
+        identity = self._identity(setting, recipe, words)
+        with self.run.within(self._work / digest(identity)[:16], seed=0, request=identity) as run:
+            train(network, source, recipe, draws, engine=engine, run=run)
+            test = on_device(SplitSource(target.test, self.space), device)
+            # Compiling a test pays only where the training was compiled for the same shapes anyway; one test does not.
+            right = accuracy(network, test, engine=Engine(precision=engine.precision))
+            return Outcome(right, words, run.elapsed)
 
     def _probed(self, rows: Tensor) -> Outcome:
+        begin = time.perf_counter()
         train_features, test_features = self._features
         labels = self.target.train.labels[rows]
         probe = ridge_probe(train_features[rows], labels, self.target.train.n_classes)
-        return Outcome(probe.accuracy(test_features, self.target.test.labels), CLOSED_FORM)
+        right = probe.accuracy(test_features, self.target.test.labels)
+        return Outcome(right, engine_words(CLOSED_FORM, self.run), time.perf_counter() - begin)
+
+    @property
+    def _work(self) -> Path:
+        return self.run.directory / "fine-tunings"
+
+    def _identity(self, setting: Setting, recipe: Recipe, engine: str) -> dict[str, Any]:
+        """All that the numbers of a fine-tuning depend on: what another engine or start began is not continued."""
+        return {
+            "start": checksum(self.network.state_dict()),
+            "space": self.space.digest,
+            "target": self.target.fingerprint,
+            "setting": str(setting),
+            "recipe": recipe.spec(),
+            "network": self.name,
+            "seed": self.seed,
+            "engine": engine,
+        }
 
     @functools.cached_property
     def _features(self) -> tuple[Tensor, Tensor]:

@@ -132,30 +132,53 @@ def test_how_far_it_is_is_shown_in_cells(source, targets, make_protocol, tmp_pat
     assert progress.told == [(f"begin {protocol.name}", len(found)), *(("done", n + 1) for n in range(len(found)))]
 
 
-def test_an_interrupted_pre_training_ends_in_the_same_bits(
-    represented, source, targets, make_protocol, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("module", [starts, uses], ids=["pre-training", "fine-tuning"])
+def test_an_interrupted_training_goes_on_where_it_stood_to_the_same_bits(
+    module, represented, source, targets, make_protocol, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     protocol = make_protocol(seeds=1)
     start = FromSet(represented.training_view(), protocol, False)
+    plain = module.train
 
-    def judged(folder: str) -> dict[tuple[Place, int], float]:
-        with Run(tmp_path / folder, seed=0, cache_dir=tmp_path / f"{folder}-cache", checkpoint_seconds=0.0) as own:
-            return accuracies(start, source, targets, protocol, own)
+    def judged(folder: str, breaks_in: int | None = None) -> tuple[dict[tuple[Place, int], float], list[Any]]:
+        """What was measured, and the losses of every step of the trainings in question."""
+        steps: list[Any] = []
 
-    unbroken = judged("unbroken")
-    whole = starts.train
-
-    def breaks(*arguments: Any, **more: Any) -> None:
-        def interrupt(epoch: int, step: int, loss: torch.Tensor) -> None:
-            if epoch == 3:
+        def note(epoch: int, step: int, loss: torch.Tensor) -> None:
+            if epoch == breaks_in:
                 raise KeyboardInterrupt
+            steps.append((epoch, step, loss.item()))
 
-        whole(*arguments, **more, on_step=interrupt)
+        monkeypatch.setattr(module, "train", lambda *given, **more: plain(*given, **more, on_step=note))
+        with Run(tmp_path / folder, seed=0, cache_dir=tmp_path / f"{folder}-cache", checkpoint_seconds=0.0) as own:
+            try:
+                return accuracies(start, source, targets, protocol, own), steps
+            except KeyboardInterrupt:
+                return {}, steps
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(starts, "train", breaks)
-        judged("broken")
-    assert judged("broken") == unbroken
+    whole, steps = judged("unbroken")
+    nothing, before = judged("broken", breaks_in=2)
+    assert nothing == {}
+    found, after = judged("broken")
+    assert found == whole
+    assert before + after == steps
+    assert before
+    assert not (tmp_path / "broken" / "fine-tunings").exists()  # the caller has all that was begun
+
+
+def test_what_another_start_or_engine_began_is_not_continued(
+    targets, make_protocol, run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def folders(network: networks.Network, words: str) -> set[Path]:
+        monkeypatch.setattr(machine, "engine_words", lambda device="cpu": words)
+        Use(network, NETWORK, 0, targets[0], normalise((0.4,), (0.2,)), make_protocol(), run).outcome(
+            Setting("fine-tune", 1.0)
+        )
+        return set((run.directory / "fine-tunings").iterdir())
+
+    first, other = fresh(NETWORK, (1, 8, 8), 0), fresh(NETWORK, (1, 8, 8), 1)
+    counts = [len(folders(*pair)) for pair in ((first, "cpu"), (first, "cpu"), (other, "cpu"), (other, "cuda"))]
+    assert counts == [1, 1, 2, 3]
 
 
 def test_starts_of_a_seed_share_their_first_weights_and_the_new_classifier(
@@ -173,19 +196,19 @@ def test_starts_of_a_seed_share_their_first_weights_and_the_new_classifier(
     assert torch.equal(bodies[0], fresh(NETWORK, source.shape, 0).blocks[0].conv.weight)
 
 
-def test_using_a_start_leaves_it_as_it_was(targets, make_protocol) -> None:
+def test_using_a_start_leaves_it_as_it_was(targets, make_protocol, run) -> None:
     network = fresh(NETWORK, (1, 8, 8), 0)
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    use = Use(network, NETWORK, 0, targets[0], normalise((0.4,), (0.2,)), make_protocol())
+    use = Use(network, NETWORK, 0, targets[0], normalise((0.4,), (0.2,)), make_protocol(), run)
     use.outcome(Setting("fine-tune", 1.0))
     use.outcome(Setting("probe", 1.0))
     assert all(torch.equal(network.state_dict()[name], value) for name, value in before.items())
 
 
-def test_the_probe_is_the_ridge_of_the_features_of_the_labelled_rows(targets, make_protocol) -> None:
+def test_the_probe_is_the_ridge_of_the_features_of_the_labelled_rows(targets, make_protocol, run) -> None:
     space, target = normalise((0.4,), (0.2,)), targets[0]
     network = fresh(NETWORK, (1, 8, 8), 0)
-    outcome = Use(network, NETWORK, 0, target, space, make_protocol()).outcome(Setting("probe", 1.0))
+    outcome = Use(network, NETWORK, 0, target, space, make_protocol(), run).outcome(Setting("probe", 1.0))
     assert outcome.accuracy == probed_with_statistics(network, target, space)
 
 

@@ -66,24 +66,34 @@ def files_in(folder: Path) -> set[tuple[Path, int]]:
     return found
 
 
+def begun_in(folder: Path) -> list[Path]:
+    """Checkpoints of fine-tunings."""
+    return list(folder.rglob("fine-tunings/*/phases/*"))
+
+
 def test_a_transfer_that_is_killed_and_continued_gives_the_same_numbers(tmp_path: Path) -> None:
     finish(prepared(tmp_path / "unbroken"))
     folder, moments = prepared(tmp_path / "killed"), random.Random(0)
-    killed = 0
+    killed = inside = 0
     for _ in range(KILLS):
-        before, more = files_in(folder), moments.randrange(1, 5)
+        before, more = files_in(folder), moments.randrange(1, 30)
         process = start(folder)
-        while process.is_alive() and len(files_in(folder) - before) < more:
+        changed: set[tuple[Path, int]] = set()
+        while process.is_alive() and len(changed) < more:
+            changed |= files_in(folder) - before
             time.sleep(0.001)
         if process.is_alive():  # in the middle of its work: it has written something
             assert process.pid is not None
             os.kill(process.pid, signal.SIGKILL)
             killed += 1
         process.join()
+        inside += bool(begun_in(folder))
     assert killed == KILLS
+    assert inside  # a fine-tuning was left in its middle at least once
     assert accuracies(folder) != accuracies(tmp_path / "unbroken")  # there is something left to do
     finish(folder)
     expected = accuracies(tmp_path / "unbroken")
     assert set(expected) == {"scratch", "self-supervised", "set"}
     assert all(len(cells) == 8 for cells in expected.values())  # two targets, two uses, two shares
     assert accuracies(folder) == expected
+    assert begun_in(folder) == []
