@@ -97,6 +97,7 @@ class Config:
     low_memory: bool = False  # compute the maps of the synthetic images again in the backward pass, by chunks
 
 
+# ImageNette at 224 pixels has none: the authors published no command for it, nor the rate that it was made with.
 PRESETS = {
     "published-32px": Preset(Config(rebirth="old", initial_space="pixels"), "authors' command, CIFAR-100, 1000 images"),
     "published-64px": Preset(
