@@ -26,8 +26,12 @@ class Pixels:
         self._memory = torch.channels_last if engine.channels_last else torch.contiguous_format
 
     def take(self, rows: Tensor) -> Tensor:
-        """Images (B, C, H, W) in the memory order in which the engine is fast."""
-        return self.source.gather(rows, self.device).to(self._dtype).contiguous(memory_format=self._memory)
+        """Images (B, C, H, W) in the memory order of the engine."""
+        return self.ordered(self.source.gather(rows, self.device).to(self._dtype))
+
+    def ordered(self, images: Tensor) -> Tensor:
+        """The images in the memory order in which the engine is fast; another one would be compiled for by itself."""
+        return images.contiguous(memory_format=self._memory)
 
 
 class Stream:
@@ -49,7 +53,7 @@ class Stream:
         rows = self._order[1][step * self._size : (step + 1) * self._size]
         images = clean = self._pixels.take(rows)
         if not isinstance(self._augment, NoAugmentation):
-            images = self._augment(clean, generator(self._seed, "augment", epoch, step))
+            images = self._pixels.ordered(self._augment(clean, generator(self._seed, "augment", epoch, step)))
         return Batch(images, self._pixels.labels[rows], clean if self._keeps_clean else None)
 
 

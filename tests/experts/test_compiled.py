@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 import torch._dynamo
 from torch import Tensor
 from torch._dynamo.testing import CompileCounter
 
-from condense import networks
+from condense import networks, preprocessing
+from condense.data import Split
+from condense.experts import MTT
 from condense.experts.gradients import Batch, ExpertGradient, weighted_cross_entropy
+from condense.experts.trainer import Pixels, Stream
 from condense.flat import FlatNetwork
 from condense.training import Engine
 
@@ -44,6 +49,20 @@ def test_one_graph_serves_all_experts_and_epochs() -> None:
     assert counter.frame_count == 1
     ask(0, 4, 1.0)  # the short batch at the end of an epoch
     assert counter.frame_count == 2
+
+
+@pytest.mark.parametrize("engine", [Engine(), Engine(compile=True, channels_last=True)], ids=str)
+def test_every_batch_comes_in_the_memory_order_that_is_compiled_for(engine: Engine) -> None:
+    """What DSA draws for a step decides in which order it leaves the images."""
+    pixels = torch.randint(256, (24, *SHAPE), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    train = Split.from_arrays(pixels, torch.arange(24) % 3, ["a", "b", "c"])
+    recipe = dataclasses.replace(MTT, batch=6)
+    seen = Pixels(train, preprocessing.fit("normalise", train), torch.device("cpu"), engine)
+    stream = Stream(seen, recipe, recipe.augmentation(train), 0)
+    channels, height, width = SHAPE
+    in_order = (1, width * channels, channels) if engine.channels_last else (height * width, width, 1)
+    strides = {stream(epoch, step).images.stride() for epoch in range(6) for step in range(4)}
+    assert strides == {(channels * height * width, *in_order)}
 
 
 @pytest.mark.soak  # compiling takes 15 s a graph on a quiet machine
