@@ -48,6 +48,7 @@ pytestmark = [
 def recovered(with_statistics: Build, batch: Batch, folder: Path, *, compile: bool) -> tuple[Tensor, Tensor]:
     """The gradient of a committee's loss in the images, and the images after three steps."""
     torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()  # graphs of other tests in this process
     with Run(folder / f"{compile}", seed=5, compile=compile) as run:
         observed = [placed(Observed(with_statistics(name)), run) for name in NETWORKS]
         objective = SETTINGS.objective(observed, [0.7, 0.3], run)
