@@ -38,7 +38,8 @@ class Seen:
     logits: Tensor | None = None  # of the test images
     weights: dict[str, Tensor] = dataclasses.field(default_factory=dict)  # of the fine-tuned network
     labels: Tensor | None = None  # that were learned from
-    images: Tensor | None = None  # the same
+    images: Tensor | None = None  # the same, or their features
+    features: Tensor | None = None  # of all training images, before a probe
     probe: Probe | None = None
 
 
@@ -71,6 +72,7 @@ def use_of(make_protocol, run, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
         monkeypatch.setattr(uses, "ridge_probe", probe)
         use.outcome(setting)
         use.forget()
+        seen.features = use._features[0] if setting.kind == "probe" else None
         return seen
 
     return call
@@ -142,8 +144,8 @@ def test_a_use_learns_from_its_share_of_each_class_of_the_training_split(use_of,
     rows = labelled_rows(target.train, SHARE, 0)
     assert seen.labels.bincount().tolist() == [3, 3, 3, 3]
     assert torch.equal(seen.labels, target.train.labels[rows])
-    if setting.kind == "fine-tune":
-        torch.testing.assert_close(seen.images, pixels(target.train)[rows])
+    everything = pixels(target.train) if setting.kind == "fine-tune" else seen.features
+    torch.testing.assert_close(seen.images, everything[rows])
 
 
 def relabelled(split: Split, labels: Tensor, images: Tensor | None = None) -> Split:
