@@ -40,16 +40,20 @@ def golden(found: torch.Tensor, known: dict[int, list[float]], tolerance: float 
     )
 
 
-def test_a_start_and_its_use_are_what_they_were(
-    represented, source, targets, make_protocol, run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    logits = []
+@pytest.fixture
+def logits(monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
+    """Filled with those of the first two test images whenever a fine-tuned network is tested."""
+    found: list[torch.Tensor] = []
 
     def remember(trained, test, **more):
-        logits.append(training.predict(trained, test, **more)[:2].flatten())
+        found.append(training.predict(trained, test, **more)[:2].flatten())
         return training.accuracy(trained, test, **more)
 
     monkeypatch.setattr(uses, "accuracy", remember)
+    return found
+
+
+def test_a_start_and_its_use_are_what_they_were(represented, source, targets, make_protocol, run, logits) -> None:
     protocol = make_protocol(probe=False, shares=[0.25], seeds=1)
     start = FromSet(represented.training_view(), protocol, False)
     ((_, cell),) = transfer(start, source.shape, targets[:1], protocol, run)
@@ -57,16 +61,7 @@ def test_a_start_and_its_use_are_what_they_were(
     golden(logits[0], GOLDEN)
 
 
-def test_self_supervision_and_its_use_are_what_they_were(
-    source, targets, make_protocol, run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    logits = []
-
-    def remember(trained, test, **more):
-        logits.append(training.predict(trained, test, **more)[:2].flatten())
-        return training.accuracy(trained, test, **more)
-
-    monkeypatch.setattr(uses, "accuracy", remember)
+def test_self_supervision_and_its_use_are_what_they_were(source, targets, make_protocol, run, logits) -> None:
     protocol = make_protocol(probe=False, shares=[0.25], seeds=1)
     ((_, cell),) = transfer(SelfSupervised(source.train, protocol), source.shape, targets[:1], protocol, run)
     assert cell.status == "ok"
