@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -73,14 +72,6 @@ def test_a_compensator_is_that_of_the_published_loop(tmp_path: Path) -> None:
             job.save(compensator=found)
     assert len(set(drawn)) > 1
     torch.testing.assert_close(found, by_hand(network, images, drawn.__getitem__), rtol=1e-9, atol=1e-9)
-
-
-@pytest.fixture
-def train() -> Split:
-    draws = torch.Generator().manual_seed(0)
-    labels = torch.arange(36) % 3
-    images = torch.randint(0, 100, (36, 1, 8, 8), generator=draws) + 50 * labels.view(-1, 1, 1, 1)
-    return Split.from_arrays(images.to(torch.uint8), labels, ("one", "two", "three"))
 
 
 def test_every_group_and_network_has_a_compensator_of_its_own(train: Split, tmp_path: Path) -> None:

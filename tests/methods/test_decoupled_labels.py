@@ -22,14 +22,6 @@ rded = methods.get("rded").module
 infer = methods.get("infer").module
 
 
-@pytest.fixture
-def train() -> Split:
-    draws = torch.Generator().manual_seed(0)
-    labels = torch.arange(36) % 3
-    images = torch.randint(0, 100, (36, 1, 8, 8), generator=draws) + 50 * labels.view(-1, 1, 1, 1)
-    return Split.from_arrays(images.to(torch.uint8), labels, ("one", "two", "three"))
-
-
 def test_the_best_patch_of_each_image_comes_first_then_the_second_best() -> None:
     scores = torch.tensor([[3.0, 1.0], [0.5, 4.0], [2.0, 0.7]])  # of three images with two patches each
     patches = torch.arange(6.0).view(3, 2, 1, 1, 1)
