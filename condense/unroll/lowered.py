@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from condense.errors import BadInput
 from condense.flat import FlatNetwork
 from condense.networks.convnet import ConvBlock, ConvNet
-from condense.unroll.winograd import LARGE, SMALL, convolve, transformed_kernels
+from condense.unroll.winograd import LARGE_SQUARES, OBLONGS, convolve, transformed_kernels
 
 
 class Lowered(NamedTuple):
@@ -62,15 +62,16 @@ class LoweredConvNet:
         self._blocks: list[ConvBlock] = list(skeleton.blocks)  # type: ignore[arg-type]
         self._pooling = skeleton.pooling
         self._half = half
-        # The large tiles would multiply the rounding errors of bfloat16.
-        self._filtering = SMALL if half else LARGE
+        # Large tiles multiply the rounding errors of bfloat16: a gradient of pixels over ten steps (width 32, CIFAR-10)
+        # has a cosine of 0.9956 with the exact one; with oblong tiles it is 0.9975, with small ones or none 0.998.
+        self._tiling = OBLONGS if half else LARGE_SQUARES
 
     def lower(self, parameters: Tensor) -> Lowered:
         """The parameters (P,) in the form that the products take, a differentiable linear map."""
         named = self._network.unflatten(parameters)
         first = named.pop("blocks.0.conv.weight").flatten(1).T.contiguous()
         rest = {
-            name: transformed_kernels(value, self._filtering) if name.endswith("conv.weight") else value
+            name: transformed_kernels(value, self._tiling) if name.endswith("conv.weight") else value
             for name, value in named.items()
         }
         return Lowered(first, {name: value.contiguous() for name, value in rest.items()})
@@ -89,7 +90,7 @@ class LoweredConvNet:
         """
         for index, block in enumerate(self._blocks):
             if index:
-                maps = convolve(maps, rest[f"blocks.{index}.conv.weight"], self._filtering, self.product)
+                maps = convolve(maps, rest[f"blocks.{index}.conv.weight"], self._tiling, self.product)
             maps = maps + rest[f"blocks.{index}.conv.bias"]
             if isinstance(block.norm, nn.GroupNorm):
                 gain, bias = rest[f"blocks.{index}.norm.weight"], rest[f"blocks.{index}.norm.bias"]
@@ -113,9 +114,19 @@ class LoweredConvNet:
 
 
 def _normalise(maps: Tensor, gain: Tensor, bias: Tensor, groups: int, epsilon: float) -> Tensor:
-    """Group norm of maps (N, H, W, C) in sums that a compiler turns into vector code; a Welford update is not."""
-    channels = maps.shape[3]
-    grouped = maps.unflatten(3, (groups, channels // groups))  # (N, H, W, groups, C/groups)
-    centred = grouped - grouped.mean((1, 2, 4), keepdim=True)
-    scale = (centred.square().mean((1, 2, 4), keepdim=True) + epsilon).rsqrt()
-    return (centred * (scale * gain.view(groups, -1))).flatten(3) + bias
+    """Group norm of maps (N, H, W, C) as one pass for the sums and one for the values, in each direction.
+
+    The variance is the mean square less the squared mean, of values counted from one of their own, lest digits cancel
+    where they are far from zero and near each other. Neither depends on what they are counted from.
+    """
+
+    def of_groups(values: Tensor) -> Tensor:  # (N, 1, 1, C), each replaced by the mean of its group
+        grouped = values.unflatten(3, (groups, -1))
+        return grouped.mean(4, keepdim=True).expand_as(grouped).flatten(3)
+
+    corners = maps.detach()[:, :1, :1].unflatten(3, (groups, -1))
+    counted = maps - corners[..., :1].expand_as(corners).flatten(3)
+    mean = of_groups(counted.mean((1, 2), keepdim=True))
+    variance = of_groups(counted.square().mean((1, 2), keepdim=True)) - mean.square()
+    scale = (variance + epsilon).rsqrt() * gain
+    return counted * scale + (bias - mean * scale)

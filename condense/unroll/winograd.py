@@ -20,20 +20,20 @@ Rows = tuple[tuple[float, ...], ...]
 
 
 class Filtering(NamedTuple):
-    """The three transforms in one dimension: of a tile of m + 2 values, of a kernel of 3, and back to m values."""
+    """The three transforms in one dimension: of m + 2 values, of a kernel of 3, and back to m values."""
 
     tile: Rows  # (m + 2, m + 2)
     kernel: Rows  # (m + 2, 3)
     back: Rows  # (m, m + 2)
 
 
-# F(2x2, 3x3), Sec. 4.1: 2.25 times fewer multiplications, and hardly less exact than the sum itself.
+# F(2, 3), Sec. 4.1: hardly less exact than the sum itself.
 SMALL = Filtering(
     tile=((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, 1, 0, -1)),
     kernel=((1, 0, 0), (1 / 2, 1 / 2, 1 / 2), (1 / 2, -1 / 2, 1 / 2), (0, 0, 1)),
     back=((1, 1, 1, 0), (0, 1, -1, -1)),
 )
-# F(4x4, 3x3), Sec. 4.2: 4 times fewer; rounding errors are four times those of the sum.
+# F(4, 3), Sec. 4.2: used both ways, rounding errors are four times those of the sum.
 LARGE = Filtering(
     tile=(
         (4, 0, -5, 0, 1, 0),
@@ -55,33 +55,46 @@ LARGE = Filtering(
 )
 
 
-def transformed_kernels(weight: Tensor, filtering: Filtering) -> Tensor:
+class Tiling(NamedTuple):
+    """A filtering for each dimension of a map."""
+
+    down: Filtering
+    across: Filtering
+
+
+SMALL_SQUARES = Tiling(SMALL, SMALL)  # 2.25 times fewer multiplications on maps of 4 times the size
+OBLONGS = Tiling(SMALL, LARGE)  # 3 times fewer, 3 times the size
+LARGE_SQUARES = Tiling(LARGE, LARGE)  # 4 times fewer, 2.25 times the size
+
+
+def transformed_kernels(weight: Tensor, tiling: Tiling) -> Tensor:
     """Kernels (K, C, 3, 3) as a matrix for each place of a tile, (places, C, K)."""
-    matrix = torch.tensor(filtering.kernel, dtype=weight.dtype, device=weight.device)
-    spread = torch.einsum("pa,kcab,qb->qpck", matrix, weight, matrix)
+    down, across = (torch.tensor(each.kernel, dtype=weight.dtype, device=weight.device) for each in tiling)
+    spread = torch.einsum("pa,kcab,qb->qpck", down, weight, across)
     return spread.flatten(0, 1)
 
 
 def convolve(
-    maps: Tensor, kernels: Tensor, filtering: Filtering, product: Callable[[Tensor, Tensor], Tensor] = torch.bmm
+    maps: Tensor, kernels: Tensor, tiling: Tiling, product: Callable[[Tensor, Tensor], Tensor] = torch.bmm
 ) -> Tensor:
     """Convolution of maps (N, H, W, C), padded by one zero, with `transformed_kernels`.  Returns (N, H, W, K).
 
     product: of two stacks of matrices, (places, R, C) and (places, C, K).
     """
     count, height, width, channels = maps.shape
-    step, side = len(filtering.back), len(filtering.tile)  # m, m + 2
-    down, across = -(-height // step), -(-width // step)  # tiles; what they cover beyond the map is cut off again
+    tall, wide = (len(each.back) for each in tiling)  # m in each dimension
+    down, across = -(-height // tall), -(-width // wide)  # tiles; what they cover beyond the map is cut off again
     # One zero on each side, and as many more as make groups of m rows and columns, one group more than there are tiles:
     # the last tile takes its two overlapping rows from it.
-    beyond = [step * tiles + step - 1 - length for tiles, length in ((across, width), (down, height))]
+    beyond = (wide * across + wide - 1 - width, tall * down + tall - 1 - height)
     maps = F.pad(maps, (0, 0, 1, beyond[0], 1, beyond[1]))
-    tiles = _tiles(_tiles(maps, down, 1, filtering.tile), across, 3, filtering.tile)  # (q, p, N, down, across, C)
-    products = product(tiles.reshape(side * side, count * down * across, channels), kernels)
-    blocks = products.view(side, side, count, down, across, -1)
-    rows = torch.stack(_combine(filtering.back, list(blocks)), dim=4)  # (p, N, down, across, m, K)
-    whole = torch.stack(_combine(filtering.back, list(rows)), dim=2)  # (N, down, m, across, m, K)
-    return whole.reshape(count, step * down, step * across, -1)[:, :height, :width]
+    # (q, p, N, down, across, C), with places p down and q across
+    tiles = _tiles(_tiles(maps, down, 1, tiling.down.tile), across, 3, tiling.across.tile)
+    products = product(tiles.reshape(len(kernels), count * down * across, channels), kernels)
+    blocks = products.view(wide + 2, tall + 2, count, down, across, -1)
+    rows = torch.stack(_combine(tiling.across.back, list(blocks)), dim=4)  # (p, N, down, across, m, K)
+    whole = torch.stack(_combine(tiling.down.back, list(rows)), dim=2)  # (N, down, m, across, m, K)
+    return whole.reshape(count, tall * down, wide * across, -1)[:, :height, :width]
 
 
 def _tiles(maps: Tensor, count: int, dim: int, rows: Rows) -> Tensor:

@@ -18,7 +18,7 @@ from condense.unroll import Engine, outer_loss
 from condense.unroll.adjoint import ConstantMemoryUnroll, Plan
 from condense.unroll.compiled import Compiled, compiled_step
 from condense.unroll.lowered import LoweredConvNet
-from condense.unroll.winograd import LARGE, SMALL, Filtering, convolve, transformed_kernels
+from condense.unroll.winograd import LARGE_SQUARES, OBLONGS, SMALL_SQUARES, Tiling, convolve, transformed_kernels
 
 # PyTorch 2.13 raises these itself when its rules of forward differentiation and its compiler are loaded; to be removed
 # when it no longer does (2026-11).
@@ -42,13 +42,13 @@ def uncompiled(given: Any, rows: int, *, half: bool = False, exact: bool = True)
     return list(torch.autograd.grad(loss, [leaf for leaf in (images, labels, step_size) if leaf.requires_grad]))
 
 
-@pytest.mark.parametrize("filtering", [SMALL, LARGE], ids=["2x2", "4x4"])
+@pytest.mark.parametrize("tiling", [SMALL_SQUARES, OBLONGS, LARGE_SQUARES], ids=["2x2", "2x4", "4x4"])
 @pytest.mark.parametrize("shape", [(2, 5, 8, 8), (1, 3, 4, 12), (2, 2, 7, 5), (1, 1, 1, 2)])
-def test_minimal_filtering_is_the_convolution(filtering: Filtering, shape: tuple[int, ...]) -> None:
+def test_minimal_filtering_is_the_convolution(tiling: Tiling, shape: tuple[int, ...]) -> None:
     rng = torch.Generator().manual_seed(0)
     maps = torch.randn(shape, generator=rng, dtype=torch.float64)
     weight = torch.randn(6, shape[1], 3, 3, generator=rng, dtype=torch.float64)
-    found = convolve(maps.permute(0, 2, 3, 1), transformed_kernels(weight, filtering), filtering)
+    found = convolve(maps.permute(0, 2, 3, 1), transformed_kernels(weight, tiling), tiling)
     torch.testing.assert_close(found.permute(0, 3, 1, 2), F.conv2d(maps, weight, padding=1))
 
 
@@ -65,6 +65,29 @@ def test_the_lowered_network_is_the_network(name: str, shape: tuple[int, int, in
     lowered = form.lower(network.flatten(module))
     found = form.logits(form.product(form.patches(images), lowered.first), lowered.rest)
     torch.testing.assert_close(found, module(images))
+
+
+@pytest.mark.parametrize("norm", ["instance", "group", "layer"])
+def test_norms_of_the_lowered_network_keep_their_digits_far_from_zero(norm: str) -> None:
+    """Maps near 1000 that differ by 1: the mean square less the squared mean would have no digit left."""
+    rng = torch.Generator().manual_seed(0)
+    module = networks.build(f"convnet-d1:width=8,norm={norm}", (3, 16, 16), 3, rng)
+    module.state_dict()["blocks.0.conv.bias"].fill_(1000.0)
+    images = torch.randn(4, 3, 16, 16, generator=rng)
+    network = FlatNetwork(module)
+    form = LoweredConvNet(network, half=False)
+    lowered = form.lower(network.flatten(module))
+    found = form.logits(form.product(form.patches(images), lowered.first), lowered.rest)
+    # Adding 1000 alone rounds off 6e-5 of the maps.
+    torch.testing.assert_close(found, module.double()(images.double()).float(), atol=1e-3, rtol=0)
+
+
+def test_a_black_image_has_a_finite_slope() -> None:
+    module = networks.build("convnet-d2:width=8", (3, 16, 16), 3, torch.Generator().manual_seed(0))
+    network = FlatNetwork(module)
+    step = Compiled(network, half=False, rows=2, build=lambda function: function)
+    slope = step.gradient(0, network.flatten(module).detach(), torch.zeros(2, 3, 16, 16), torch.tensor([0, 1]))
+    assert slope.isfinite().all()
 
 
 @pytest.mark.parametrize(
