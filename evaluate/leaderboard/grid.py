@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 
 from condense.evaluate import statistics
 from condense.evaluate.leaderboard import reported
-from condense.evaluate.leaderboard.board import PARTS, Row, Score, Table
+from condense.evaluate.leaderboard.board import Table
 from condense.evaluate.leaderboard.reported import Reported
+from condense.evaluate.leaderboard.rows import PARTS, Row, Score
 from condense.evaluate.statistics import Rank, Summary
 from condense.quantities import duration, size
 

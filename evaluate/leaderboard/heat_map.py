@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from condense.evaluate.leaderboard import look, words
-from condense.evaluate.leaderboard.board import Row, Table
+from condense.evaluate.leaderboard.board import Table
 from condense.evaluate.leaderboard.grid import points
+from condense.evaluate.leaderboard.rows import Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from condense import files
 from condense.errors import DamagedFile
-from condense.evaluate.leaderboard.board import Row, Table
+from condense.evaluate.leaderboard.board import Table
+from condense.evaluate.leaderboard.rows import Row
 
 STATUSES = {
     "own": "the source's own method",

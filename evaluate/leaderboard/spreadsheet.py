@@ -6,9 +6,10 @@ import csv
 import io
 from collections.abc import Iterable
 
-from condense.evaluate.leaderboard import board, reported, words
-from condense.evaluate.leaderboard.board import Row, Table
+from condense.evaluate.leaderboard import reported, words
+from condense.evaluate.leaderboard.board import Table
 from condense.evaluate.leaderboard.reported import Reported
+from condense.evaluate.leaderboard.rows import PARTS, Row
 from condense.evaluate.statistics import Rank
 
 
@@ -41,7 +42,7 @@ def _fields(table: Table, row: Row, rank: Rank | None, sources: list[Reported]) 
     fields["IOR of each set"] = _each(gain.by_set.values() if gain is not None else ())
     missing = table.recovery(row)
     fields["HLR"] = None if missing is None else _number(100 * missing)
-    for part in board.PARTS:
+    for part in PARTS:
         fields[f"bytes {part}"] = row.size(part)
     fields["bytes total"] = row.size("total")
     fields |= {"distill seconds": _number(row.distill_seconds), "peak bytes": row.peak_bytes}
