@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 import torch
+from expert_cases import RECIPES
 
 from condense import preprocessing
 from condense.data import Split
+from condense.experts import ExpertRecipe, Experts, experts
 from condense.preprocessing import Preprocessing
 from condense.run import Run
 
@@ -49,3 +51,23 @@ def open_run(tmp_path: Path) -> Iterator[Callable[..., Run]]:
     yield start
     for run in opened:
         run.close()
+
+
+@pytest.fixture
+def ask(train: Split, space: Preprocessing, open_run: Callable[..., Run]) -> Callable[..., Experts]:
+    """Asks for two experts of three epochs, unless said otherwise."""
+
+    def experts_of(recipe: str | ExpertRecipe = "mtt", cache: str = "cache", **options: Any) -> Experts:
+        chosen = RECIPES[recipe] if isinstance(recipe, str) else recipe
+        wanted = {"count": 2, "epochs": 3, **options}
+        run = wanted.pop("run", None) or open_run(cache)
+        return experts(train, space, chosen, run=run, **wanted)
+
+    return experts_of
+
+
+@pytest.fixture
+def no_stray_output(capsys: pytest.CaptureFixture[str]) -> Iterator[None]:
+    """Nothing goes to stdout, where results belong."""
+    yield
+    assert capsys.readouterr().out == ""
