@@ -43,8 +43,10 @@ def machine_facts() -> dict[str, Any]:
 
 
 def print_result(result: dict[str, Any], out: Path | None) -> None:
-    """Prints a result as JSON, and writes it to a file when one is named."""
-    text = json.dumps(result, indent=1, sort_keys=True)
+    """Prints a result with its command and commit as JSON, and writes it to a file when one is named."""
+    from condense.evaluate.version import commit
+
+    text = json.dumps({"command": command_line(), "commit": commit(), **result}, indent=1, sort_keys=True)
     print(text)
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)

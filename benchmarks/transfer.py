@@ -210,7 +210,7 @@ def gate(settings: Mapping[str, str], given: argparse.Namespace, place: Place) -
         teacher = teacher_for(train.unlabelled(), config, run)
         found = linear_probe_gate(train, teacher, run)
     print(f"the teacher: {kept(teacher)}")
-    about = {"source": given.source, "settings": _of_teacher(settings), "command": command_line()}
+    about = {"source": given.source, "settings": _of_teacher(settings)}
     print_result({**about, **found.spec(), "machine": machine_facts()}, given.gate)
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from processes import command_line, fresh, machine_facts, print_result
+from processes import fresh, machine_facts, print_result
 from unroll import SIDES, Cell, Iteration
 
 from condense import allocator
@@ -44,7 +44,7 @@ def main() -> None:
     words = [__file__, "--width", str(given.width), "--ipc", str(given.ipc), "--steps", str(given.steps)]
     words += ["--threads", str(given.threads)]
     rows = [json.loads(fresh([*words, "--measure", dtype], given.threads)) for dtype in ("float32", "bfloat16")]
-    result = {"command": command_line(), "machine": machine_facts(), "cell": cell._asdict(), "rows": rows}
+    result = {"machine": machine_facts(), "cell": cell._asdict(), "rows": rows}
     print_result(result, given.out)
 
 
