@@ -18,7 +18,7 @@ from condense.data import Split
 from condense.errors import BadInput
 from condense.experts import spent
 from condense.experts.recipe import ExpertRecipe
-from condense.experts.trajectory import STORES, Store, Trajectory
+from condense.experts.trajectory import STORES, Store, Trajectory, file_bytes
 from condense.experts.workshop import Workshop
 from condense.flat import FlatNetwork
 from condense.method import Cost
@@ -131,5 +131,5 @@ def cost(train: Split, recipe: ExpertRecipe, count: int, epochs: int, store: Sto
         operations=operations,
         shared_operations=operations,
         memory_bytes=kept * (4.0 if recipe.gradient_penalty else 1.5) + 16.0 * size,
-        disk_bytes=count * size * (4.0 + epochs * (4.0 if store == "float32" else 2.0)),
+        disk_bytes=float(count * file_bytes(size, epochs, store, bool(recipe.momentum))),
     )

@@ -40,6 +40,12 @@ class Resume:
     momentum: Tensor  # (P,), or (0,) for a recipe without
 
 
+def file_bytes(size: int, epochs: int, store: Store, momentum: bool) -> int:
+    """About how large a file is: the initialisation, so many epochs of `size` parameters, and one optimiser's state."""
+    exact = store == "float32"
+    return size * (4 + (4 if exact else 2) * epochs + 4 * momentum + 4 * (not exact))
+
+
 class Trajectory:
     """One file.  Reading needs no lock; `mend` and `append` need that of the file.
 
@@ -82,10 +88,14 @@ class Trajectory:
         """Whether nothing lies behind what the survey looked at."""
         return self.path.is_file() and self.path.stat().st_size == self._end
 
+    @property
+    def held(self) -> int:
+        """Bytes of the file as it is, 0 without one."""
+        return self.path.stat().st_size if self.path.is_file() else 0
+
     def nbytes(self, epochs: int) -> int:
         """About how large the file is when so many epochs are in it."""
-        width = 4 if self._store == "float32" else 2
-        return self.size * (4 + width * epochs + 4 * self._momentum + 4 * (self._store != "float32"))
+        return file_bytes(self.size, epochs, self._store, self._momentum)
 
     def survey(self, epochs: int) -> None:
         """Looks the file through, verifying every record up to the parameters of epoch `epochs`."""

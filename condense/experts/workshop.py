@@ -123,11 +123,11 @@ class Workshop:
     def _announce(self, trajectories: Sequence[Trajectory], epochs: int, operations: float) -> None:
         missing = sum(epochs - min(max(found.last, 0), epochs) for found in trajectories)
         seconds = missing * operations / machine.operations_per_second(str(self._run.device))
-        there = sum(found.path.stat().st_size for found in trajectories if found.path.is_file())
-        needed = sum(found.nbytes(epochs) for found in trajectories) - there
+        # File by file: what one has of more epochs than are asked for is no room for another.
+        needed = sum(max(0, found.nbytes(epochs) - found.held) for found in trajectories)
         self._run.progress.say(
             f"{len(trajectories)} experts of {epochs} epochs, {missing} epochs of them to be trained: "
-            f"at least {duration(seconds)}, {size(max(needed, 0))} more on disk in {self.folder}"
+            f"at least {duration(seconds)}, {size(needed)} more on disk in {self.folder}"
         )
         self.folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(self.folder).free

@@ -13,6 +13,7 @@ from condense.method import Cost
 from condense.preprocessing import Preprocessing
 from condense.run import Run
 from condense.trajectories.settings import Settings
+from condense.unroll.engines import WITH_STEPS
 
 
 def flat_recipe(network: str, lr: float, batch: int, augment: Augmentation, rho: float, alpha: float) -> ExpertRecipe:
@@ -29,10 +30,11 @@ def trained(
 
 
 def matching_cost(config: Settings, recipe: ExpertRecipe, epochs: int, train: Split, budget: Budget) -> Cost:
-    """Experts of so many epochs that are not in the cache, then an adjoint sweep for each outer step.
+    """Experts of so many epochs that are not in the cache, then an unrolled gradient for each outer step.
 
     A student's step on b images is a pass forward and two backward; its transpose repeats that with a graph and
-    differentiates it, which is twice as much again: 9 passes over b images in all.
+    differentiates it, which is twice as much again: 9 passes over b images in all. Engines that are not made of single
+    steps keep every graph.
     """
     network = networks.build(config.network, train.shape, train.n_classes)
     forward, activations = networks.operations(network, train.shape), networks.activation_bytes(network, train.shape)
@@ -40,7 +42,9 @@ def matching_cost(config: Settings, recipe: ExpertRecipe, epochs: int, train: Sp
     images = min(config.batch or synthetic, synthetic)
     before = cost(train, recipe, config.experts, epochs, config.expert_store)
     path = 4.0 * config.student_steps * networks.parameter_count(network)
-    graphs = min(config.graph_gibibytes * 2**30, 4.0 * activations * images * config.student_steps)
+    graphs = 4.0 * activations * images * config.student_steps
+    if config.engine in WITH_STEPS:
+        graphs = min(config.graph_gibibytes * 2**30, graphs)
     return Cost(
         shared_operations=before.operations,
         operations=before.operations + 9.0 * config.steps * config.student_steps * images * forward,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import re
 import shutil
 from collections.abc import Callable
 from typing import Any
@@ -76,6 +77,16 @@ def test_the_work_is_announced_before_it_starts(ask: Ask, open_run: OpenRun) -> 
     assert line.endswith(f" more on disk in {pool.folder}")
     ask(epochs=4, run=open_run(progress=steps))
     assert "2 epochs of them to be trained" in steps.said[1]
+
+
+def test_what_one_expert_has_beyond_the_need_is_no_room_for_another(ask: Ask, open_run: OpenRun) -> None:
+    longer = ask(count=1, epochs=30)
+    steps = Steps()
+    ask(count=2, epochs=3, run=open_run(progress=steps))
+    second = (longer.folder / "0001.trajectory").stat().st_size
+    said = steps.said[0]
+    (amount,) = re.findall(r"at least .*, ([\d.]+) kB more on disk", said)
+    assert float(amount) == pytest.approx(second / 1e3, rel=0.2)
 
 
 def test_progress_counts_epochs(ask: Ask, open_run: OpenRun) -> None:
@@ -184,5 +195,11 @@ def test_the_announced_work_counts_passes_and_bytes(train: Split) -> None:
     assert flat.operations == 2 * plain.operations
     assert smooth.operations == 3 * plain.operations
     assert plain.disk_bytes == 4 * 6 * 4 * networks.parameter_count(network)
-    halved = cost(train, RECIPES["mtt"], 4, 5, "bfloat16-differences")
-    assert halved.disk_bytes == 4 * (4 + 5 * 2) * networks.parameter_count(network)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("store", STORES)
+def test_the_announced_disk_is_that_of_the_files(recipe: str, store: Store, ask: Ask, train: Split) -> None:
+    files_of_three = [len(written) for written in content(ask(recipe, count=3, epochs=4, store=store)).values()]
+    announced = cost(train, RECIPES[recipe], 3, 4, store).disk_bytes
+    assert 0 <= sum(files_of_three) - announced < 3 * 2048  # descriptions and the frames of records
