@@ -22,7 +22,7 @@ def _published_augmentation() -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class ExpertRecipe:
-    """Plain data, to JSON and back; the defaults are MTT's experts (Cazenave et al., buffer.py of the authors).
+    """Plain data, to JSON and back; the defaults are MTT's experts (Cazenavette et al., buffer.py of the authors).
 
     Attributes:
         network: a name that `condense.networks.build` takes, without batch statistics and dropout.

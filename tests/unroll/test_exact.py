@@ -48,6 +48,36 @@ def test_the_adjoint_equals_the_textbook_in_float32(problem: Any, gap: Any, case
     assert gap(given.gradients(Engine()), given.gradients(Engine("higher"))) < 1e-5
 
 
+# Maps of more than 32768 numbers, which PyTorch divides between threads.
+WIDE: dict[str, dict[str, Any]] = {
+    "soft, momentum": {"inner": {"momentum": 0.5}},
+    "hard": {"soft": False},
+    "no norm": {"network": "convnet-d2:width=128,norm=none"},
+    "mini-batches, augmented": {"batches": ((0, 3, 5, 1), (2, 4), (5, 0, 2, 3)), "augmented": True, "middle": True},
+}
+
+
+@pytest.mark.parametrize("change", ["threads", "memory order"])
+@pytest.mark.parametrize("case", WIDE.values(), ids=WIDE.keys())
+def test_other_orders_of_summation_point_the_same_way(problem: Any, case: dict[str, Any], change: str) -> None:
+    """A few ReLUs flip, which moves the reference's own gradient by a hundredth."""
+    given = problem(**{"network": "convnet-d2:width=128", "dtype": torch.float32, **case})
+    expected = given.gradients(Engine("higher"))
+    images, labels, step_size = given.leaves()
+    if change == "threads":
+        torch.set_num_threads(2)  # the fixture that sets one puts back what was there before
+    else:
+        images = images.detach().contiguous(memory_format=torch.channels_last).requires_grad_()
+        assert not images.is_contiguous()
+    inner, segment = given.parts()
+    targets = labels.softmax(1) if given.soft else labels
+    loss = outer_loss(inner, segment, images, targets, step_size).loss
+    found = torch.autograd.grad(loss, [leaf for leaf in (images, labels, step_size) if leaf.requires_grad])
+    for ours, theirs in zip(found, expected, strict=True):
+        assert float(torch.cosine_similarity(ours.flatten(), theirs.flatten(), dim=0)) >= 0.999
+    assert any(not torch.equal(ours, theirs) for ours, theirs in zip(found, expected, strict=True))
+
+
 @pytest.mark.parametrize("engine", ["adjoint", "unroll", "higher"])
 def test_gradients_agree_with_finite_differences(problem: Any, engine: str) -> None:
     given = problem(
