@@ -18,8 +18,9 @@ def choose_engine(recipe: ExpertRecipe, network: nn.Module, train: Split, device
     """The engine that was measured to be the fastest for a usual number of expert epochs.
 
     On a CPU: one expert at a time (batching over networks was measured to be slower there), compiled where that is
-    repaid; a step with two gradients repays it sooner, which is not counted. Elsewhere one at a time, uncompiled, which
-    nothing was measured against; a caller of `experts` may give `Engine("batched")`.
+    repaid, whether or not the method itself may compile, since methods share the files; a step with two gradients
+    repays it sooner, which is not counted. Elsewhere one at a time, uncompiled, which nothing was measured against; a
+    caller of `experts` may give `Engine("batched")`.
     """
     usual = Recipe(epochs=_USUAL_EPOCHS, batch=recipe.batch, lr=recipe.lr)
     return choose(usual, network, len(train), device, shape=train.shape)
