@@ -184,7 +184,8 @@ def _run(parser: argparse.ArgumentParser) -> None:
         "--compile",
         action="store_true",
         help="let the method compile its networks: one to two minutes once, then faster steps; "
-        "trajectory matching leaves it where the run is too short to repay it; experts and the judge decide for themselves",
+        "trajectory matching leaves it where the run is too short to repay it; "
+        "experts and the judge decide for themselves",
     )
 
 
