@@ -44,6 +44,18 @@ def test_training_killed_between_epochs_gives_the_same_bytes(
     assert content(ask(recipe, store=store)) == expected
 
 
+@pytest.mark.soak  # two sizes of batch are compiled, which takes a minute
+# torch 2.13 imports its own deprecated module when it compiles; to go when 2.14 is the minimum (2026-11).
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
+def test_compiled_training_killed_between_epochs_gives_the_same_bytes(ask: Ask, open_run: OpenRun) -> None:
+    engine = Engine(compile=True, channels_last=True)
+    expected = content(ask("ftd", "other", engine=engine))
+    for _ in range(6):
+        with contextlib.suppress(KeyboardInterrupt):
+            ask("ftd", engine=engine, run=open_run(checkpoint_seconds=0.0, progress=Steps(die_after=1)))
+    assert content(ask("ftd", engine=engine)) == expected
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("recipe", ["mtt", "ast"])
 def test_training_that_fails_anywhere_gives_the_same_bytes(
