@@ -16,8 +16,8 @@ from condense.data import Dataset
 from condense.distilled import TrainingView
 from condense.errors import BadInput
 from condense.evaluate.offers import training_source, why_not
+from condense.evaluate.parts import Cell
 from condense.evaluate.protocol import Protocol
-from condense.evaluate.records import Cell
 from condense.evaluate.trials import Trial
 from condense.evaluate.version import JUDGE
 from condense.training import SplitSource, on_device

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from condense import files
 from condense.errors import BadInput, DamagedFile, UnknownName
-from condense.evaluate.records import ProtocolRef
+from condense.evaluate.parts import ProtocolRef
 from condense.identity import digest
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from torch import nn
 
 from condense import files, machine, networks
 from condense.errors import BadInput, Diverged
-from condense.evaluate.records import Cell
+from condense.evaluate.parts import Cell
 from condense.identity import digest
 from condense.progress import NoProgress
 from condense.run.randomness import generator

@@ -8,7 +8,8 @@ from pathlib import Path
 from condense.errors import BadInput, CondenseError
 from condense.evaluate import protocol as protocols
 from condense.evaluate import records
-from condense.evaluate.records import Celled, ProtocolRef, Record
+from condense.evaluate.parts import Celled, ProtocolRef
+from condense.evaluate.records import Record
 from condense.evaluate.transfer import protocol as transfer_protocols
 from condense.evaluate.transfer import records as transfers
 from condense.evaluate.transfer.records import TransferRecord

@@ -17,6 +17,7 @@ from condense.distilled import DistilledSet
 from condense.evaluate import judge as judging
 from condense.evaluate import protocols, records
 from condense.evaluate.offers import faint_labels
+from condense.evaluate.parts import BytesRef, DatasetRef, DistillCost, SetRef
 from condense.evaluate.protocol import Protocol
 from condense.evaluate.version import JUDGE
 from condense.identity import digest
@@ -58,7 +59,7 @@ def score(
     record = functools.partial(
         records.compose,
         protocol=rules.reference(),
-        dataset=records.DatasetRef(name=source.name, fingerprint=source.fingerprint),
+        dataset=DatasetRef(name=source.name, fingerprint=source.fingerprint),
         budget=Budget(**made["budget"]),
         judged=set_reference(judged),
         command=command or shlex.join(["condense", *sys.argv[1:]]),
@@ -96,11 +97,11 @@ def _judging(judged: DistilledSet, rules: Protocol, place: Place) -> Run:
     return Run(WORK / f"judge-{judged.id[:16]}-{digest(request)[:16]}", seed=0, request=request, **options)
 
 
-def set_reference(judged: DistilledSet) -> records.SetRef:
+def set_reference(judged: DistilledSet) -> SetRef:
     """How records name a set: what made it and what it weighs."""
     made = judged.provenance
     size = judged.bytes()
-    return records.SetRef(
+    return SetRef(
         id=judged.id,
         method=made["method"],
         title=made.get("title", made["method"]),
@@ -115,18 +116,16 @@ def set_reference(judged: DistilledSet) -> records.SetRef:
         preprocessing=judged.preprocessing.kind,
         labels=judged.labels.kind,
         count=len(judged),
-        bytes=records.BytesRef(
-            images=size.images, labels=size.labels, extras=size.extras, preprocessing=size.preprocessing
-        ),
+        bytes=BytesRef(images=size.images, labels=size.labels, extras=size.extras, preprocessing=size.preprocessing),
         engine=made.get("engine", {}),
         stops=made.get("stops", {}),
     )
 
 
-def distill_cost(made: Mapping[str, Any]) -> records.DistillCost | None:
+def distill_cost(made: Mapping[str, Any]) -> DistillCost | None:
     """What making a set took, when its provenance says so."""
     volatile = made.get("volatile", {})
     if "seconds" not in volatile:
         return None
     found = {name: volatile[name] for name in ("seconds", "shared_seconds", "peak_bytes") if name in volatile}
-    return records.DistillCost(**found)
+    return DistillCost(**found)

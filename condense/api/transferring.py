@@ -18,7 +18,7 @@ from condense.api.scoring import distill_cost, set_reference
 from condense.budget import Budget
 from condense.data import Dataset
 from condense.distilled import DistilledSet
-from condense.evaluate.records import DatasetRef
+from condense.evaluate.parts import DatasetRef
 from condense.evaluate.transfer import judge as judging
 from condense.evaluate.transfer import protocol as protocols
 from condense.evaluate.transfer import records

@@ -16,7 +16,8 @@ from condense.errors import BadInput, UnknownName
 
 if TYPE_CHECKING:
     from condense.api import Place
-    from condense.evaluate.records import Cell, Record
+    from condense.evaluate.parts import Cell
+    from condense.evaluate.records import Record
 
 CARDS = "data_cards"
 DEVICES = ("cpu", "cuda")

@@ -15,7 +15,8 @@ from condense.data.facts import hub_licence
 from condense.evaluate import statistics
 from condense.evaluate.leaderboard.grid import NONE, points
 from condense.evaluate.leaderboard.markdown import GENERATED
-from condense.evaluate.records import Cell, Record
+from condense.evaluate.parts import Cell
+from condense.evaluate.records import Record
 from condense.quantities import duration, size
 
 _LIMITS = """## Limits

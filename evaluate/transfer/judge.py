@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from condense import networks as architectures
 from condense.data import Dataset
 from condense.errors import BadInput, Diverged
-from condense.evaluate.records import Cell
+from condense.evaluate.parts import Cell
 from condense.evaluate.transfer.protocol import Setting, TransferProtocol
 from condense.evaluate.transfer.records import Place
 from condense.evaluate.transfer.starts import Start

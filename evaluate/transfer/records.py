@@ -11,23 +11,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from condense import __version__, files
 from condense.budget import Budget
-from condense.errors import BadInput, DamagedFile
-from condense.evaluate.records import (
-    Cell,
-    Celled,
-    Code,
-    DatasetRef,
-    DistillCost,
-    ProtocolRef,
-    SetRef,
-    Volatile,
-    first_problem,
-    write,
-)
+from condense.errors import BadInput
+from condense.evaluate.parts import Cell, Celled, Code, DatasetRef, DistillCost, ProtocolRef, SetRef, Volatile
+from condense.evaluate.shelf import Shelf
 from condense.evaluate.version import TRANSFER, commit
 
 FOLDER = "transfers"  # of a results folder
@@ -133,59 +123,18 @@ def compose(
     )
 
 
-def path_of(results: str | Path, record: TransferRecord) -> Path:
-    """Where a record lives: <results>/transfers/<protocol>-<version>/<source>/<budget>/<method>-s<seed>-<id 8>.json.
+def _place(record: TransferRecord) -> Path:
+    """<protocol>-<version>/<source>/<budget>/<method>-s<seed>-<id 8>.json.
 
     The references have no budget: <source>/scratch.json and <source>/self-supervised.json.
     """
-    folder = Path(results) / FOLDER / f"{record.protocol.name}-{record.protocol.version}"
-    folder /= files.safe_name(record.source.name)
+    folder = Path(f"{record.protocol.name}-{record.protocol.version}", files.safe_name(record.source.name))
     if record.set is None or record.budget_name is None:
         return folder / f"{record.start}.json"
     method = files.safe_name(Path(record.set.method).stem)
     return folder / record.budget_name / f"{method}-s{record.set.seed}-{record.set.id[:8]}.json"
 
 
-def read(path: str | Path) -> TransferRecord:
-    """Reads one record.
-
-    Raises:
-        DamagedFile: when the file is not JSON, or not such a record; the message names the first field at fault.
-    """
-    try:
-        return TransferRecord.model_validate(files.read_json(path))
-    except ValidationError as error:
-        raise DamagedFile(path, first_problem(error)) from error
-
-
-def read_all(results: str | Path) -> list[TransferRecord]:
-    """Every transfer record of a results folder, in the order of their paths; empty when there is none."""
-    return [read(path) for path in sorted((Path(results) / FOLDER).rglob("*.json"))]
-
-
-def merge(results: str | Path, record: TransferRecord) -> tuple[Path, TransferRecord]:
-    """Adds targets, networks, settings and seeds that are not there yet, under a lock and atomically.
-
-    Raises:
-        BadInput: when the file there was written by another judge, or for another protocol, source, set or target data.
-    """
-    path = path_of(results, record)
-    with files.lock(Path(results) / FOLDER):
-        old = standing(results, record)
-        merged = record if old is None else old.grown(record)
-        write(path, merged, old)
-        return path, merged
-
-
-def standing(results: str | Path, record: TransferRecord) -> TransferRecord | None:
-    """What stands in a results folder of this record, whose cells do not count; None when nothing does.
-
-    Raises:
-        BadInput: as `merge`, but before there is anything to add: numbers of another judge are no finished work.
-    """
-    path = path_of(results, record)
-    if not path.exists():
-        return None
-    old = read(path)
-    old.require_same(record, path)
-    return old
+_SHELF = Shelf(FOLDER, TransferRecord, _place)
+path_of, read, read_all = _SHELF.path_of, _SHELF.read, _SHELF.read_all
+standing, merge = _SHELF.standing, _SHELF.merge

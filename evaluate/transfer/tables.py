@@ -17,7 +17,7 @@ from functools import cached_property
 from condense import files
 from condense.errors import BadInput
 from condense.evaluate import statistics
-from condense.evaluate.records import Cell
+from condense.evaluate.parts import Cell
 from condense.evaluate.statistics import Comparison, Run, Summary
 from condense.evaluate.transfer.records import TransferRecord
 from condense.identity import digest

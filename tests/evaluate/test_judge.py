@@ -17,7 +17,7 @@ from condense.distilled.labels import RegionLabels, Regions
 from condense.errors import BadInput, UnknownName
 from condense.evaluate import records, trials
 from condense.evaluate.judge import judge
-from condense.evaluate.records import BytesRef, DatasetRef, SetRef
+from condense.evaluate.parts import BytesRef, DatasetRef, SetRef
 from condense.evaluate.trials import stream
 from condense.preprocessing import fit, normalise
 from condense.training import Engine, SplitSource

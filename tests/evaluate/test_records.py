@@ -10,7 +10,7 @@ import pytest
 from condense.budget import Budget
 from condense.errors import BadInput, DamagedFile
 from condense.evaluate import records
-from condense.evaluate.records import BytesRef, Cell, DatasetRef, ProtocolRef, SetRef
+from condense.evaluate.parts import BytesRef, Cell, DatasetRef, ProtocolRef, SetRef
 
 ID = "0123456789abcdef" * 4
 

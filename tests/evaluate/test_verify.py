@@ -8,7 +8,7 @@ import pytest
 
 from condense.budget import Budget
 from condense.evaluate import protocols, records
-from condense.evaluate.records import BytesRef, Cell, DatasetRef, SetRef
+from condense.evaluate.parts import BytesRef, Cell, DatasetRef, SetRef
 from condense.evaluate.verify import verify_record
 
 

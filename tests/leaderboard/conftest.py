@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from condense.evaluate import records
-from condense.evaluate.records import Cell, Record
+from condense.evaluate.parts import Cell
+from condense.evaluate.records import Record
 
 PANEL = ("convnet-d3", "mlp", "lenet", "alexnet", "vgg11", "resnet18", "vit")
 

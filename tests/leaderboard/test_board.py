@@ -9,7 +9,8 @@ import pytest
 from condense.errors import BadInput
 from condense.evaluate.leaderboard import board, cards, grid, words
 from condense.evaluate.leaderboard.board import Table
-from condense.evaluate.records import Cell, Record
+from condense.evaluate.parts import Cell
+from condense.evaluate.records import Record
 
 Make = Callable[..., Record]
 FAILED = Cell(

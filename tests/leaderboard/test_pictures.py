@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from condense.evaluate.leaderboard import board, heat_map, label_places, look, size_plot
-from condense.evaluate.records import Cell, Record
+from condense.evaluate.parts import Cell
+from condense.evaluate.records import Record
 
 Make = Callable[..., Record]
 

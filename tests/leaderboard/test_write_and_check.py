@@ -15,7 +15,8 @@ from condense import files
 from condense.errors import DamagedFile
 from condense.evaluate import leaderboard, records
 from condense.evaluate.leaderboard import cards, heat_map, look, size_plot
-from condense.evaluate.records import Cell, Record
+from condense.evaluate.parts import Cell
+from condense.evaluate.records import Record
 
 Make = Callable[..., Record]
 Results = Callable[..., Path]

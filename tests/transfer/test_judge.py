@@ -15,7 +15,7 @@ from condense import distilled, machine, networks, training
 from condense.data import Dataset
 from condense.distilled import DistilledSet, HardLabels, SoftLabels
 from condense.errors import BadInput, Diverged
-from condense.evaluate.records import Cell
+from condense.evaluate.parts import Cell
 from condense.evaluate.transfer import protocol as protocols
 from condense.evaluate.transfer import starts, uses
 from condense.evaluate.transfer.judge import transfer

@@ -15,7 +15,7 @@ from condense import files
 from condense.errors import BadInput, DamagedFile
 from condense.evaluate import leaderboard
 from condense.evaluate.leaderboard import transfers
-from condense.evaluate.records import Cell
+from condense.evaluate.parts import Cell
 from condense.evaluate.transfer import records, tables
 from condense.evaluate.transfer.records import Place, TransferRecord
 from condense.evaluate.verify import verify_record
