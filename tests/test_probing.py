@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -36,21 +38,24 @@ def test_the_probe_is_the_ridge_of_scikit_learn(rows: int, width: int) -> None:
     np.testing.assert_allclose(ours.numpy(), expected.predict(x), rtol=0, atol=1e-8)
 
 
-def test_the_leave_one_out_error_is_that_of_leaving_one_out() -> None:
+@pytest.mark.parametrize("together", [4, 9, 100])
+def test_the_leave_one_out_error_is_that_of_leaving_one_out(together: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probing, "_ROWS", together)
     features, labels = problem(9, 4)
     x = features.double() - features.double().mean(0)
     targets = torch.nn.functional.one_hot(labels, 3).double()
     directions, sizes = probing._principal(x)
     centred = targets - targets.mean(0)
-    closed = probing._left_out(directions, sizes, directions.T @ centred, centred, 2.0)
-    errors = []
-    for row in range(9):
+    penalties = torch.tensor([0.5, 2.0, 30.0], dtype=torch.float64)
+    closed = probing._left_out(directions, sizes, directions.T @ centred, centred, penalties)
+    errors = torch.zeros_like(penalties)
+    for row, (at, penalty) in itertools.product(range(9), enumerate(penalties)):
         kept = torch.arange(9) != row
         mean_x, mean_y = x[kept].mean(0), targets[kept].mean(0)
-        gram = (x[kept] - mean_x).T @ (x[kept] - mean_x) + 2.0 * torch.eye(4, dtype=torch.float64)
+        gram = (x[kept] - mean_x).T @ (x[kept] - mean_x) + penalty * torch.eye(4, dtype=torch.float64)
         weight = torch.linalg.solve(gram, (x[kept] - mean_x).T @ (targets[kept] - mean_y))
-        errors.append((targets[row] - mean_y - (x[row] - mean_x) @ weight).square().mean())
-    assert closed == pytest.approx(float(torch.stack(errors).mean()), rel=1e-9)
+        errors[at] += (targets[row] - mean_y - (x[row] - mean_x) @ weight).square().mean() / 9
+    torch.testing.assert_close(closed, errors, rtol=1e-9, atol=0)
 
 
 def test_a_constant_feature_and_a_class_without_rows_do_no_harm() -> None:

@@ -95,6 +95,11 @@ def _accuracy(table: TransferTable) -> Grid:
         f"{RUNS} A column is a use of the start and the share of the target's labels."
         f"{_probed_with(table.sample.judge)}"
     )
+    if any(setting.startswith("untouched-probe@") for _, setting in table.columns):
+        caption += (
+            " An untouched probe leaves each start the batch-norm statistics of its training, "
+            "and fresh networks mean 0 and variance 1."
+        )
     if labelled := [row.name for row in table.rows if row.labelled]:
         caption += f" {' and '.join(labelled)} saw the labels of the source, which the other sets did not."
     return Grid("Accuracy", caption, _columns(table), tuple(rows), tuple(notes))

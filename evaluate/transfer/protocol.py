@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _STARTS = 5  # of a usual table: two references, two baselines, a method
 FOLDER = Path(__file__).resolve().parent / "protocols"
-Kind = Literal["fine-tune", "probe"]
+Kind = Literal["fine-tune", "probe", "untouched-probe"]
 
 
 class Stage(Part):
@@ -76,12 +76,13 @@ class TransferProtocol(Published):
     pretrain: Pretraining
     self_supervised: dict[str, Any]  # condense.self_supervised.BarlowTwins but for the network: the full-set reference
     fine_tune: FineTuning | None = None
-    probe: bool = False  # whether a closed-form linear probe is a use
+    probe: bool = False  # whether a closed-form linear probe is a use, every start at batch statistics of the target
+    untouched_probe: bool = False  # whether it is one with the batch statistics that each start brings, too
     shares: tuple[float, ...]
 
     @model_validator(mode="after")
     def _consistent(self) -> TransferProtocol:
-        if self.fine_tune is None and not self.probe:
+        if not self.settings():
             raise ValueError("a transfer protocol fine-tunes, probes, or does both")
         if not self.shares or list(self.shares) != sorted(set(self.shares)) or self.shares[0] <= 0:
             raise ValueError(f"shares ascend in (0, 1] without repeats, found {list(self.shares)}")
@@ -95,6 +96,7 @@ class TransferProtocol(Published):
         """Every use with every share, in the order of the tables."""
         kinds: list[Kind] = ["fine-tune"] if self.fine_tune else []
         kinds += ["probe"] if self.probe else []
+        kinds += ["untouched-probe"] if self.untouched_probe else []
         return [Setting(kind, share) for kind in kinds for share in self.shares]
 
     @property

@@ -48,8 +48,9 @@ class Outcome:
 class Use:
     """One start of one seed on one target; every use of it leaves the start as it was.
 
-    Before it is probed every start alike takes the batch-norm statistics of unlabelled training images of the target:
-    a fresh network has none of its own, and starts are to differ in their weights alone. Fine-tuning brings its own.
+    Before a "probe" every start alike takes the batch-norm statistics of unlabelled training images of the target: a
+    fresh network has none of its own, and starts are to differ in their weights alone. An "untouched-probe" leaves each
+    start those of its training, and a fresh network mean 0 and variance 1. Fine-tuning brings its own.
     """
 
     network: Network
@@ -69,7 +70,9 @@ class Use:
             Diverged: when fine-tuning leaves the finite numbers.
         """
         rows = labelled_rows(self.target.train, setting.share, self.seed)
-        return self._fine_tuned(rows, setting) if setting.kind == "fine-tune" else self._probed(rows)
+        if setting.kind == "fine-tune":
+            return self._fine_tuned(rows, setting)
+        return self._probed(rows, self._features if setting.kind == "probe" else self._untouched_features)
 
     def forget(self) -> None:
         """Takes away what is kept of fine-tunings, once the caller has their outcomes."""
@@ -93,9 +96,9 @@ class Use:
             right = accuracy(network, test, engine=Engine(precision=engine.precision))
             return Outcome(right, words, run.elapsed)
 
-    def _probed(self, rows: Tensor) -> Outcome:
+    def _probed(self, rows: Tensor, features: tuple[Tensor, Tensor]) -> Outcome:
         begin = time.perf_counter()
-        train_features, test_features = self._features
+        train_features, test_features = features
         labels = self.target.train.labels[rows]
         probe = ridge_probe(train_features[rows], labels, self.target.train.n_classes)
         right = probe.accuracy(test_features, self.target.test.labels)
@@ -120,8 +123,15 @@ class Use:
 
     @functools.cached_property
     def _features(self) -> tuple[Tensor, Tensor]:
-        """Of every training and test image, (N, D) and (M, D)."""
+        """Of every training and test image at the target's statistics, (N, D) and (M, D)."""
         network = copy.deepcopy(self.network)
         take_statistics(network, self.target.train, self.space)
-        with torch.no_grad():
-            return embed(network, self.target.train, self.space), embed(network, self.target.test, self.space)
+        return self._embedded(network)
+
+    @functools.cached_property
+    def _untouched_features(self) -> tuple[Tensor, Tensor]:
+        return self._embedded(copy.deepcopy(self.network).eval())
+
+    @torch.no_grad()
+    def _embedded(self, network: Network) -> tuple[Tensor, Tensor]:
+        return embed(network, self.target.train, self.space), embed(network, self.target.test, self.space)

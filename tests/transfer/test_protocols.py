@@ -20,6 +20,7 @@ PUBLISHED = {
     "transfer-narrow-1": "b4e8f7b8cbad8a53bae80795c4529aa0f21597b75d9371137ed51d0280cb93da",
     "transfer-quick-1": "51d687cc75a87240c1ee7135687cdab0cac28e7faeedd13ad69fc9d5b780c5d9",
     "transfer-short-1": "b6ca0e308283ad56560ec10bfd468087b44f0fab9e429147d8ba5d6dd456454f",
+    "transfer-short-2": "ac5f82d3e0e8fa5af6531194e2f9238082e75011175cd837830aded36eef98e8",
 }
 FILES = sorted(path.stem for path in FOLDER.glob("*.json"))
 # What a field left out may be: without effect for the recipe's own optimiser, schedule or loss.

@@ -196,10 +196,35 @@ def test_a_probe_reads_frozen_features_at_the_statistics_of_all_training_images(
             torch.testing.assert_close(features, expected, rtol=1e-4, atol=1e-5)
 
 
+def test_an_untouched_probe_reads_features_at_the_statistics_that_the_start_brings(targets, make_protocol, run) -> None:
+    target, network = targets[0], fresh(NETWORK, (1, 8, 8), 0)
+    norm = network.blocks[0].norm
+    norm.running_mean.fill_(0.3)
+    norm.running_var.fill_(2.0)
+    use = Use(network, NETWORK, 0, target, SPACE, make_protocol(), run)
+    for setting in (PROBE, Setting("untouched-probe", SHARE), PROBE):  # whatever is probed first
+        use.outcome(setting)
+    with torch.no_grad():
+        for split, features in zip((target.train, target.test), use._untouched_features, strict=True):
+            torch.testing.assert_close(features, network.eval().embed(pixels(split)), rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(use._untouched_features[0], use._features[0], rtol=0.1)
+
+
+def test_an_untouched_probe_is_a_use_beside_the_other(make_protocol) -> None:
+    both = make_protocol(probe=True, untouched_probe=True, fine_tune=None, shares=(0.5, 1.0))
+    assert [str(setting) for setting in both.settings()] == [
+        "probe@0.5",
+        "probe@1",
+        "untouched-probe@0.5",
+        "untouched-probe@1",
+    ]
+
+
 def test_a_probe_changes_no_weight_and_no_statistic_of_its_start(targets, make_protocol, run) -> None:
     network: Network = fresh(NETWORK, (1, 8, 8), 0).train()  # as a training leaves it
     before = copy.deepcopy(network.state_dict())
     use = Use(network, NETWORK, 0, targets[0], SPACE, make_protocol(), run)
-    outcomes = [use.outcome(PROBE).accuracy for _ in range(2)]
-    assert outcomes[0] == outcomes[1]
+    for kind in ("probe", "untouched-probe"):
+        outcomes = [use.outcome(Setting(kind, SHARE)).accuracy for _ in range(2)]
+        assert outcomes[0] == outcomes[1]
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
