@@ -6,9 +6,11 @@
 
 A committee of three narrow networks with batch norm, 20 epochs each of the recipe `short`, shared by all rows; methods
 of one teacher have its ResNet-18. 1,000 steps on each image. Three evaluation seeds of `hard-narrow` and `soft-narrow`,
-on a ConvNet of width 32 and a ResNet-10 of width 16, ablations by `soft-narrow` alone; three distillation seeds of
-CV-DD and of SRe2L++, its baseline, two of the others. Nobody has a home advantage: the students, the teacher of
-`soft-narrow` and the student that measures prior performance are none of the networks that sets are made from.
+on a ConvNet of width 32 and a ResNet-10 of width 16, ablations by `soft-narrow` alone; two distillation seeds. The one
+order that is expected, CV-DD above its baseline SRe2L++ by `soft-narrow`, is a family of tests of its own on each
+student; both start from the same images, those of medium loss by the ResNet-18. Nobody has a home advantage: the
+students, the teacher of `soft-narrow` and the student that measures prior performance are none of the networks that
+sets are made from.
 
 Own labels stand in their own protocols, which train on them as they come: CV-DD's published ones (regions, steps of 16
 in groups of 8 with batch statistics, CutMix) by `cvdd-cifar10`, INFER's fixed ones by `infer-static`, on the same two
@@ -16,13 +18,15 @@ students. There random and RDED images have the very labels of the method, by `c
 CV-DD's labels is changed on the same images: equal votes, running statistics, and one epoch repeated, since that
 protocol has no place for one label an image: its views, mixes and groups are repeated with the labels.
 
-How much the batch-norm term weighs follows from the depth of the teacher, so it is chosen first, on held-out training
-images, and is one number for SRe2L, CDA, SRe2L++ and CV-DD (`WEIGHT` below):
+How much the batch-norm term weighs follows from the depth of the teacher and from the start, so it is chosen first, on
+held-out training images: `WEIGHTS` below, one number for the rows that start from real images (SRe2L++, CV-DD) and one
+for those that start from noise (SRe2L, CDA). `run` refuses to begin until both stand in the pilot's file:
 
-    python benchmarks/pilot.py sre2l cifar10 --preset plus-plus-cifar --vary statistics_weight 0.01 0.1 1 \\
-        --recipe soft-narrow --set teacher=resnet18:norm=batch,width=16 --set teacher_recipe=short \\
-        --set teacher_epochs=20 --set steps=1000 --set labels=teacher --set label_statistics=running \\
-        --threads 1 --out results/benchmarks/pilot.json
+    for start in medium noise; do python benchmarks/pilot.py sre2l cifar10 --preset plus-plus-cifar \\
+        --vary statistics_weight 0.01 0.1 1 --set initial=$start --recipe soft-narrow \\
+        --set teacher=resnet18:norm=batch,width=16 --set teacher_recipe=short --set teacher_epochs=20 \\
+        --set steps=1000 --set labels=teacher --set label_statistics=running --threads 1 \\
+        --out results/benchmarks/pilot.json; done
 
 `run` trains the committee, goes on only if each member is right for 77 % of the held-out tenth of the training images,
 prints the commands and hands them to `condense`, which finds finished work again: killed and started anew, it goes on.
@@ -33,16 +37,17 @@ is, since a request names the code of its method.
 `table` prints accuracies, the paired differences by the rule of the leaderboard, the means of each distillation seed,
 CV-DD's prior performances and votes, and what each set takes on disk. `teachers` prints the committee's accuracy on
 held-out and on test images; nothing is chosen by the latter. Distillation seeds share the teachers, so their spread
-leaves out the luck of a teacher; they share its prior performance, which is one draw, too. An ablation of CV-DD's
-start or batch-norm term measures its votes so, too.
+leaves out the luck of a teacher; they share its prior performance, which is one draw, too. Ablations of CV-DD's start
+and batch-norm term vote as the whole method does, by its priors. `infer-static` trains for a number of passes, so
+INFER's 280 views make 2,000 updates there and 100 plain images with its labels 800.
 
 What the size changes of the published settings: a quarter of CV-DD's and SRe2L++'s steps; crops and flips for SRe2L,
 so that CDA differs from it by the schedule alone; one ResNet-18 for RDED; the same kind of labels for all but RDED and
 INFER. No set makes more than 1,000 updates of the common judging, so INFER's 280 views are trained on for as long as
 the others' 100 images; its own protocol passes over all of them 400 times. INFER's dynamic labels are left out.
 
-Core-hours by arithmetic, at 60 GFLOP/s for a thread of an AMD EPYC (55 to 80 on narrow convolutions): the pilot 1.1,
-committee 2.2, the protocol's teacher 0.4, 16 sets 1.3, judging them 3.4, 14 sets of ablations 1.8, judging them 1.8,
+Core-hours by arithmetic, at 60 GFLOP/s for a thread of an AMD EPYC (55 to 80 on narrow convolutions): the pilots 2.2,
+committee 2.2, the protocol's teacher 0.4, 14 sets 1.1, judging them 3.0, 14 sets of ablations 1.3, judging them 1.8,
 own labels 0.3, own protocols 1.5; together 13.8.
 """
 
@@ -51,7 +56,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,11 +74,12 @@ RESULTS = ROOT / "results"
 GATE = 0.77  # of the held-out images, for each teacher
 
 TEACHER = "resnet18:norm=batch,width=16"
-COMMITTEE = f"convnet-d3:norm=batch,width=64+{TEACHER}+vgg11:norm=batch,width=32"
+COMMITTEE = f"{TEACHER}+convnet-d3:norm=batch,width=64+vgg11:norm=batch,width=32"
 PRIOR_STUDENT = "convnet-d3:norm=batch,width=32"
 TRAINING, EPOCHS = "short", 20
-# r of SRe2L, CDA, SRe2L++ and CV-DD: to be what the pilot finds best; 0.01 is the published one.
-WEIGHT = 0.01
+# r, by the start: to be what the pilots find best; 0.01 is the published one.
+WEIGHTS = {"medium": 0.01, "noise": 0.01}
+PILOT = Path("results/benchmarks/pilot.json")
 
 TRAINED = {"teacher_recipe": TRAINING, "teacher_epochs": EPOCHS}
 LABELS: dict[str, Any] = {
@@ -84,8 +90,9 @@ LABELS: dict[str, Any] = {
     "label_group": 8,
     "temperature": 20.0,
 }
-RECOVERY = {"steps": 1000, "statistics_weight": WEIGHT, "smallest_crop": 0.08, "flip": True}
+RECOVERY = {"steps": 1000, "statistics_weight": WEIGHTS["medium"], "smallest_crop": 0.08, "flip": True}
 ONE: dict[str, Any] = {"teacher": TEACHER, **TRAINED, **RECOVERY, **LABELS}
+FROM_NOISE: dict[str, Any] = {**ONE, "statistics_weight": WEIGHTS["noise"]}
 MANY: dict[str, Any] = {
     "committee": COMMITTEE,
     **TRAINED,
@@ -100,6 +107,8 @@ OFF: dict[str, dict[str, Any]] = {
     "cvdd": {"members": 1, "voting": "equal", "initial": "noise", "statistics_weight": 0.0},
     "infer": {"compensate": False, "statistics_weight": 0.0, "roll_to": 0},
 }
+# Ablations by which the priors would be measured anew, so that the votes would change beside them.
+REMEASURED = {"cvdd-without-initial", "cvdd-without-statistics_weight"}
 # Fields of CV-DD's label recipe with one ingredient changed; None is the default of the recipe.
 CHANGED: dict[str, dict[str, Any]] = {
     "equal-votes": {"weights": None},
@@ -122,6 +131,7 @@ class Row:
     images: str | None = None  # the row whose images are labelled anew
     labels: str = ""  # the row whose label recipe is taken
     changed: dict[str, Any] = field(default_factory=dict)  # fields of that recipe
+    priors: str = ""  # the row whose measured prior performances are stated
 
     def folder(self, seed: int) -> Path:
         return ROOT / "sets" / f"{self.name}-s{seed}"
@@ -133,16 +143,17 @@ def rows() -> Iterator[Row]:
     beside = ("sre2l-plus-plus", *(f"{images}-labels-cvdd" for images in ("sre2l-plus-plus", "rded", "random")))
     yield Row("random", "random")
     yield Row("rded", "rded", "cifar", observer, ("random",))
-    yield Row("sre2l-with-crops", "sre2l", "released-cifar", ONE, ("random",))
-    yield Row("cda", "cda", "cifar", {**ONE, "curriculum": "cosine"}, ("sre2l-with-crops",))
-    yield Row("sre2l-plus-plus", "sre2l", "plus-plus-cifar", ONE, ("random",), (*PROTOCOLS, CVDD), seeds=3)
-    yield Row("cvdd", "cvdd", "table-1-cifar", MANY, beside, (*PROTOCOLS, CVDD), seeds=3)
+    yield Row("sre2l-with-crops", "sre2l", "released-cifar", FROM_NOISE, ("random",))
+    yield Row("cda", "cda", "cifar", {**FROM_NOISE, "curriculum": "cosine"}, ("sre2l-with-crops",))
+    yield Row("sre2l-plus-plus", "sre2l", "plus-plus-cifar", ONE, ("random",), (*PROTOCOLS, CVDD))
+    yield Row("cvdd", "cvdd", "table-1-cifar", MANY, beside, (*PROTOCOLS, CVDD))
     beside = ("random", "rded-labels-infer", "random-labels-infer")
     yield Row("infer", "infer", "released-cifar", SHARED, beside, (*PROTOCOLS, INFER))
     for method, base, preset in (("cvdd", MANY, "table-1-cifar"), ("infer", SHARED, "released-cifar")):
         for ingredient, value in OFF[method].items():
             name = f"{method}-without-{ingredient}"
-            yield Row(name, method, preset, {**base, ingredient: value}, (method,), PROTOCOLS[:1])
+            votes = method if name in REMEASURED else ""
+            yield Row(name, method, preset, {**base, ingredient: value}, (method,), PROTOCOLS[:1], priors=votes)
     for method, protocol in (("cvdd", CVDD), ("infer", INFER)):
         for images in ("random", "rded", *(["sre2l-plus-plus"] if method == "cvdd" else [])):
             name, against = f"{images}-labels-{method}", () if images == "random" else (f"random-labels-{method}",)
@@ -168,9 +179,11 @@ def main() -> int:
     allocator.prepare(given.threads)
     if given.action == "table":
         networks = dict.fromkeys((*PROTOCOLS, CVDD, INFER), STUDENTS)
-        return table(chosen, known, networks, given.results)
+        return table(chosen, known, networks, given.results, {PROTOCOLS[0]: ("cvdd", "sre2l-plus-plus")})
     if given.action == "teachers":
         return teachers(number, of, tested=True)
+    if not given.dry_run and (lacking := unpiloted()):
+        options.error(f"{PILOT} has no pilot of {' and '.join(lacking)}: run it, and set WEIGHTS by what it finds")
     if not given.dry_run and any(row.fields for row in chosen) and teachers(number, of, tested=False):
         return 1
     failed = 0
@@ -209,16 +222,40 @@ def teachers(number: int, of: int, *, tested: bool) -> int:
     return 1
 
 
+def unpiloted() -> list[str]:
+    """The starts whose weight was not among those that a pilot tried."""
+    from condense import files
+
+    tried = files.read_json(PILOT) if PILOT.is_file() else {}
+    return [
+        f"initial={start} with statistics_weight={weight:g}"
+        for start, weight in WEIGHTS.items()
+        if not any(
+            words[:2] == ["sre2l", DATASET] and {f"initial={start}", f"statistics_weight={weight:g}"} <= set(words)
+            for words in map(str.split, tried)
+        )
+    ]
+
+
 def finish(row: Row, seed: int, results: Path, threads: int, dry_run: bool) -> bool:
     """Makes one set and judges it; whether that succeeded."""
+    by_name = {other.name: other for other in rows()}
+    sources = [by_name[name].folder(seed) for name in (row.images, row.labels, row.priors) if name]
+    if not dry_run and (missing := [str(folder) for folder in sources if not folder.is_dir()]):
+        print(f"{row.name}, seed {seed}: {' and '.join(missing)} not there yet; start again when made", flush=True)
+        return False
     if row.images is not None and not dry_run:
-        by_name = {other.name: other for other in rows()}
-        sources = [by_name[name].folder(seed) for name in (row.images, row.labels)]
-        if missing := [str(folder) for folder in sources if not folder.is_dir()]:
-            print(f"{row.name}, seed {seed}: {' and '.join(missing)} not there yet; start again when made", flush=True)
-            return False
-        write_recipe(row, seed, sources[1])
+        write_recipe(row, seed, by_name[row.labels].folder(seed))
+    if row.priors and not dry_run:
+        row = replace(row, fields={**row.fields, "priors": measured_priors(by_name[row.priors].folder(seed))})
     return all(call(command, dry_run) for command in commands(row, seed, results, threads))
+
+
+def measured_priors(source: Path) -> str:
+    """The prior performances that a saved set was made by, as the setting `priors` takes them."""
+    from condense import distilled
+
+    return "+".join(repr(float(value)) for value in distilled.load(source).provenance["priors"])
 
 
 def recipe_file(row: Row, seed: int) -> Path:

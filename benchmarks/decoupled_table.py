@@ -23,8 +23,17 @@ class Row(Protocol):
     def folder(self, seed: int) -> Path: ...
 
 
-def table(chosen: Sequence[Row], known: Sequence[Row], networks: Mapping[str, Sequence[str]], results: Path) -> int:
-    """Prints all tables as far as they are there.  networks: students by protocol."""
+def table(
+    chosen: Sequence[Row],
+    known: Sequence[Row],
+    networks: Mapping[str, Sequence[str]],
+    results: Path,
+    stated: Mapping[str, tuple[str, str]],
+) -> int:
+    """Prints all tables as far as they are there.
+
+    networks: students by protocol.  stated: by protocol the one pair whose order was expected beforehand.
+    """
     outcomes = Outcomes(results)
     folders = {row.name: [row.folder(seed) for seed in range(row.seeds)] for row in known}
     for protocol, students in networks.items():
@@ -38,7 +47,10 @@ def table(chosen: Sequence[Row], known: Sequence[Row], networks: Mapping[str, Se
                     print(mean_line(row.name, found[row.name]))
             print("\n| row | against | difference (95 %) | p, Holm-corrected in this table | by set | verdict |")
             print("|---|---|---|---|---|---|")
-            print("\n".join(claim_lines([(row.name, other) for row in chosen for other in row.against], found)))
+            pairs = [(row.name, other) for row in chosen for other in row.against]
+            expected = [pair for pair in pairs if pair == stated.get(protocol)]
+            others = [pair for pair in pairs if pair not in expected]
+            print("\n".join([*claim_lines(expected, found), *claim_lines(others, found)]))
             if lacking := missing(chosen, {row.name: row for row in known}, protocol, found):
                 print(f"\nOpen, since one of the two has no accuracy here: {'; '.join(lacking)}.")
     there = [row for row in chosen if row.folder(0).is_dir()]

@@ -9,7 +9,8 @@ Departures from the paper:
     - the student of a prior asks the member while it learns, with batch statistics of whole steps, not of label_group
       (authors' code: labels stored beforehand, in the groups of its other labels).
     - at one image per class the two members of highest prior are taken (authors: for three data sets a stated pair).
-    - initial=medium takes whole images of medium loss (authors: patches from a folder of medium difficulty).
+    - initial=medium takes whole images of medium loss by the first member (authors: patches from a folder of medium
+      difficulty, the same for every committee).
     - for batch-specific labels only batch norms leave evaluation mode (authors: dropout as well).
     - CIFAR-10 is scaled by deviations of .2023, .1994 and .2010 (authors' code: .2470, .2435 and .2616).
     - a teacher learns from nine tenths of the training split, the last tenth measures it (the paper: all of it).

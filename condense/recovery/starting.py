@@ -21,16 +21,16 @@ Starting = Literal["noise", "real", "medium"]
 STARTS = ("noise", "real", "medium")
 _CANDIDATES = 100  # real images of a class, of which the medium ones are taken
 _CHUNK = 256
-_VERSION = 2  # of the choice of medium images: raised when a change here or below gives others
+_VERSION = 3  # of the choice of medium images: raised when a change here or below gives others
 
 
 def starting_images(
-    kind: Starting, train: Split, counts: Sequence[int], space: Preprocessing, teachers: Sequence[Teacher], run: Run
+    kind: Starting, train: Split, counts: Sequence[int], space: Preprocessing, teacher: Teacher, run: Run
 ) -> Callable[[Job], Tensor]:
     """A function that gives a job of blocks its first images (B, C, H, W) in `space`, on the run's device.
 
     noise: standard normal draws. real: random real images, each at most once. medium: of up to 100 random real images
-    of a class, those whose cross-entropy, averaged over the teachers, is nearest to the median.
+    of a class, those whose cross-entropy by the teacher is nearest to the median.
 
     Raises:
         BadInput: for another kind, or a class with fewer real images than are asked for.
@@ -44,7 +44,7 @@ def starting_images(
     if kind == "real":
         rows = random_indices(train, counts, run.rng("initial"))
     else:
-        rows = medium_indices(train, counts, space, teachers, run)
+        rows = medium_indices(train, counts, space, teacher, run)
     first = torch.tensor([0, *counts]).cumsum(0)  # the images of class k are rows[first[k]], rows[first[k] + 1], ...
 
     def real(job: Job) -> Tensor:
@@ -54,12 +54,10 @@ def starting_images(
     return real
 
 
-def medium_indices(
-    train: Split, counts: Sequence[int], space: Preprocessing, teachers: Sequence[Teacher], run: Run
-) -> Tensor:
+def medium_indices(train: Split, counts: Sequence[int], space: Preprocessing, teacher: Teacher, run: Run) -> Tensor:
     """Rows of `train`, counts[k] of class k, sorted by class and the most medium first; kept in the cache.  (M,).
 
-    The candidates are those of the run's seed, whoever the teachers are: sets of one seed choose among the same ones.
+    The candidates are those of the run's seed, whoever the teacher is: sets of one seed choose among the same ones.
     """
     available = train.class_counts()
     wanted = [min(have, max(_CANDIDATES, count)) for have, count in zip(available, counts, strict=True)]
@@ -69,17 +67,15 @@ def medium_indices(
         "data": train.fingerprint,
         "counts": list(counts),
         "preprocessing": space.digest,
-        "teachers": [checksum(teacher.state) for teacher in teachers],
+        "teacher": checksum(teacher.state),
         "candidates": checksum({"rows": drawn}),
     }
 
     def build(sub: Run) -> dict[str, Tensor]:
-        modules = [teacher.module(sub.device) for teacher in teachers]
+        module = teacher.module(sub.device)
         chosen = []
         for candidates, count in zip(drawn.split(wanted), counts, strict=True):
-            losses = torch.stack(
-                [_losses(module, teacher, train, candidates) for module, teacher in zip(modules, teachers, strict=True)]
-            ).mean(0)
+            losses = _losses(module, teacher, train, candidates)
             order = (losses - losses.median()).abs().argsort(stable=True)
             chosen.append(candidates[order[:count]])
         return {"rows": torch.cat(chosen)}

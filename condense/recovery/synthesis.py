@@ -104,7 +104,8 @@ def images(
     if settings.chunk is not None and run.compiles:
         run.progress.say(f"recovery of {settings.chunk} images at a time (chunk) is not compiled")
     observed = observe(teachers, space, run)
-    first = starting_images(settings.initial, train, counts, space, teachers, run)
+    # By one teacher, the first, so that a committee starts from the images of its first member alone.
+    first = starting_images(settings.initial, train, counts, space, teachers[0], run)
     alike = (range(len(teachers)), [1 / len(teachers)] * len(teachers))
 
     def prepare(job: Job) -> tuple[Tensor, Objective]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import json
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -41,7 +42,41 @@ def test_committee_and_baseline_share_everything_but_the_committee(grid: ModuleT
     rows = {row.name: row for row in grid.rows()}
     base, cvdd = settings(rows["sre2l-plus-plus"]), settings(rows["cvdd"])
     assert {name for name in base.keys() & cvdd.keys() if base[name] != cvdd[name]} == set()
-    assert rows["cvdd"].seeds == rows["sre2l-plus-plus"].seeds == 3
+    assert rows["cvdd"].seeds == rows["sre2l-plus-plus"].seeds
+    # Medium images are those of the first teacher.
+    assert cvdd["initial"] == "medium"
+    assert cvdd["committee"].split("+")[0] == base["teacher"]
+
+
+def test_an_ablation_of_the_committee_votes_as_the_whole_method_does(
+    grid: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Votes that an ingredient would measure anew are stated; the others read what the method has in the cache."""
+    stated = {row.name for row in grid.rows() if row.priors}
+    assert stated == {"cvdd-without-initial", "cvdd-without-statistics_weight"}
+    asked: list[list[str]] = []
+    monkeypatch.setattr(grid, "ROOT", tmp_path)
+    monkeypatch.setattr(grid, "call", lambda words, dry_run: asked.append(words) is None)
+    monkeypatch.setattr(grid, "measured_priors", lambda source: f"61.5+{len(source.name)}.0")
+    row = next(row for row in grid.rows() if row.name == "cvdd-without-initial")
+    assert not grid.finish(row, 1, tmp_path, 1, dry_run=False)
+    assert asked == []
+    (tmp_path / "sets" / "cvdd-s1").mkdir(parents=True)
+    assert grid.finish(row, 1, tmp_path, 1, dry_run=False)
+    assert "priors=61.5+7.0" in asked[0]
+
+
+def test_nothing_runs_before_the_weights_are_piloted(
+    grid: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pilot = tmp_path / "pilot.json"
+    monkeypatch.setattr(grid, "PILOT", pilot)
+    assert len(grid.unpiloted()) == 2
+    rest = "steps=1000"
+    pilot.write_text(json.dumps({f"sre2l cifar10 ipc=10 initial=noise {rest} statistics_weight=0.01": 1}))
+    assert grid.unpiloted() == ["initial=medium with statistics_weight=0.01"]
+    monkeypatch.setattr(grid, "WEIGHTS", {"noise": 0.1})
+    assert grid.unpiloted() == ["initial=noise with statistics_weight=0.1"]
 
 
 def test_no_student_and_no_teacher_of_a_protocol_makes_images(grid: ModuleType) -> None:

@@ -46,7 +46,7 @@ def run(tmp_path: Path) -> Iterator[Run]:
 
 def started(kind: Starting, train: Split, teacher: Teacher, run: Run) -> dict[tuple[int, int], Tensor]:
     """(class, number) -> the image that its job starts from."""
-    first = starting_images(kind, train, COUNTS, SPACE, [teacher], run)
+    first = starting_images(kind, train, COUNTS, SPACE, teacher, run)
     found = {}
     jobs = run.jobs("recover", class_blocks(COUNTS, 3))
     for job in jobs:
@@ -86,12 +86,12 @@ def test_medium_images_have_the_losses_nearest_to_the_median(train: Split, teach
 def test_medium_images_are_looked_for_once(train: Split, teacher: Teacher, run: Run) -> None:
     first = started("medium", train, teacher, run)
     with mock.patch.object(starting, "_losses", side_effect=AssertionError):
-        again = starting_images("medium", train, COUNTS, SPACE, [teacher], run)
+        again = starting_images("medium", train, COUNTS, SPACE, teacher, run)
     assert callable(again)
     assert first
 
 
-def test_candidates_are_those_of_the_seed_whoever_the_teachers_are(
+def test_candidates_are_those_of_the_seed_whoever_the_teacher_is(
     train: Split, teacher: Teacher, tmp_path: Path
 ) -> None:
     other = dataclasses.replace(teacher, state={name: value + 0.1 for name, value in teacher.state.items()})
@@ -102,7 +102,7 @@ def test_candidates_are_those_of_the_seed_whoever_the_teachers_are(
         return torch.arange(float(len(rows)))
 
     with mock.patch.object(starting, "_losses", note), mock.patch.object(starting, "_CANDIDATES", 4):
-        for seed, wise in ((3, [teacher]), (3, [other]), (4, [teacher])):
+        for seed, wise in ((3, teacher), (3, other), (4, teacher)):
             asked.append([])
             with Run(tmp_path / f"run {len(asked)}", seed=seed, cache_dir=tmp_path / "cache") as opened:
                 starting.medium_indices(train, COUNTS, SPACE, wise, opened)
@@ -119,4 +119,4 @@ def test_noise_is_standard_normal_and_of_the_job_alone(train: Split, teacher: Te
 
 def test_another_start_is_refused(train: Split, teacher: Teacher, run: Run) -> None:
     with pytest.raises(BadInput, match="initial must be one of noise, real, medium, got 'patches'"):
-        starting_images("patches", train, COUNTS, SPACE, [teacher], run)  # type: ignore[arg-type]
+        starting_images("patches", train, COUNTS, SPACE, teacher, run)  # type: ignore[arg-type]
