@@ -94,7 +94,8 @@ def held_out_accuracies(
     plugin = methods.get(method)
     config = with_overrides(method, plugin.config(preset), overrides)
     with tempfile.TemporaryDirectory() as folder, Run(folder, seed=seed, compile=compiled) as run:
-        made = plugin.distill(kept, Budget(ipc=ipc), config, run)
+        seen = kept if plugin.about.uses_labels else kept.unlabelled()
+        made = plugin.distill(seen, Budget(ipc=ipc), config, run)
     view = made.training_view()
     if protocol is None:
         recipe = Recipe.matching(EPOCHS, augment=DSA.for_split(held).spec())

@@ -17,6 +17,7 @@ from condense.self_supervised.content import images_digest
 from condense.self_supervised.teacher import Teacher
 
 _CHUNK = 4096  # images of one job: what an interruption may cost
+_VERSION = 1  # of the views and what is done to them: raised when a change gives other features
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,5 +94,5 @@ def _cached(
             job.save(features=torch.cat(parts))
         return {"features": torch.cat([result["features"] for result in jobs.results()])}
 
-    features: Tensor = run.cached(key, build)["features"]
+    features: Tensor = run.cached(key, build, _VERSION)["features"]
     return features

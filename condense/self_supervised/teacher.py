@@ -21,6 +21,7 @@ from condense.self_supervised.barlow_twins import BarlowTwins, pretrain, pretrai
 from condense.self_supervised.content import images_digest
 
 TRAINED_HERE = "barlow-twins"
+_VERSION = 1  # of the training: raised when a change gives other weights, so that no older teacher is found
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +124,7 @@ def trained(train: Split, recipe: BarlowTwins, run: Run) -> Teacher:
         "space": space.digest,
         "how": recipe.spec(),
     }
-    state = run.cached(key, lambda sub: pretrain(train, space, recipe, sub).state_dict())
+    state = run.cached(key, lambda sub: pretrain(train, space, recipe, sub).state_dict(), _VERSION)
     network = networks.build(recipe.network, train.shape, 1)
     network.load_state_dict(state)
     return Teacher(run.place(network), networks.canonical(recipe.network), space, key, recipe.precision)

@@ -14,7 +14,8 @@ from condense.probing import Probe, ridge_probe
 
 WHAT_TO_DO = (
     "the transfer judge computes other numbers than before. If that is meant, raise TRANSFER in evaluate/version.py by "
-    "one, so that old and new records are not compared, and put the new numbers here; if not, find what did it"
+    "one, so that old and new records are not compared, and put the new numbers here (and raise _VERSION of "
+    "condense/self_supervised/teacher.py, when it is self-supervision that moved); if not, find what did it"
 )
 
 # judge -> logits of the first two test images of "near", four classes each, fine-tuned on a quarter of the labels
