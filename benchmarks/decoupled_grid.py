@@ -61,7 +61,7 @@ from pathlib import Path
 from typing import Any
 
 from decoupled_table import table
-from grid_runs import call, changes
+from grid_runs import call, changes, piloted
 
 from condense import allocator
 
@@ -224,16 +224,10 @@ def teachers(number: int, of: int, *, tested: bool) -> int:
 
 def unpiloted() -> list[str]:
     """The starts whose weight was not among those that a pilot tried."""
-    from condense import files
-
-    tried = files.read_json(PILOT) if PILOT.is_file() else {}
     return [
         f"initial={start} with statistics_weight={weight:g}"
         for start, weight in WEIGHTS.items()
-        if not any(
-            words[:2] == ["sre2l", DATASET] and {f"initial={start}", f"statistics_weight={weight:g}"} <= set(words)
-            for words in map(str.split, tried)
-        )
+        if not piloted(PILOT, ["sre2l", DATASET, f"initial={start}", f"statistics_weight={weight:g}"])
     ]
 
 

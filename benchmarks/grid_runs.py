@@ -1,6 +1,6 @@
 """What the grids of whole experiments share: handing commands to `condense`, and reading what came of them.
 
-Used by benchmarks/trajectory_grid.py and benchmarks/decoupled_grid.py.
+Used by trajectory_grid.py, decoupled_grid.py and frepo_grid.py.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,13 @@ def call(words: list[str], dry_run: bool) -> bool:
     """Runs one command; whether it succeeded."""
     print(shlex.join(["condense", *words]), flush=True)
     return dry_run or subprocess.run([sys.executable, "-m", "condense.cli", *words], check=False).returncode == 0
+
+
+def piloted(path: Path, words: Collection[str]) -> bool:
+    """Whether a pilot of benchmarks/pilot.py whose name has all these words stands in a file."""
+    from condense import files
+
+    return path.is_file() and any(set(words) <= set(name.split()) for name in files.read_json(path))
 
 
 def interval(value: Any, sign: str = "") -> str:
@@ -62,7 +69,16 @@ class Outcomes:
                     values[sets[record.set.id], seed] = accuracy
         return values
 
-    def of_settings(self, method: str, ipc: int, fields: Mapping[str, Any], seeds: int, place: tuple[str, str]) -> Runs:
+    def of_settings(
+        self,
+        method: str,
+        ipc: int,
+        fields: Mapping[str, Any],
+        seeds: int,
+        place: tuple[str, str],
+        *,
+        preset: str | None = None,
+    ) -> Runs:
         """Fractions by (distillation seed, evaluation seed) of the sets of a method with these fields changed.
 
         Needs the records alone.  place: protocol and network.
@@ -71,7 +87,7 @@ class Outcomes:
 
         from condense import methods
 
-        config = dataclasses.asdict(dataclasses.replace(methods.get(method).config(), **fields))
+        config = dataclasses.asdict(dataclasses.replace(methods.get(method).config(preset), **fields))
         values: Runs = {}
         for record in self._records:
             made, cell = record.set, record.cells.get(place[1])

@@ -3,7 +3,7 @@
     python benchmarks/pilot.py dm cifar10 --ipc 10 --vary lr_images 1 5 --set network=convnet:width=32 --set steps=600
     python benchmarks/pilot.py sre2l digits --preset cpu --vary initial noise real
 
-For the rate of FRePo on CIFAR-10, with the preset of its table and as long as two cores allow:
+For the rate of FRePo on CIFAR-10 (benchmarks/frepo_grid.py), with the preset of its table:
 
     python benchmarks/pilot.py frepo cifar10 --ipc 10 --preset published-cifar10 --vary lr 0.001 0.003 0.01 \\
         --recipe hard-narrow --set network=convnet:width=32,growth=2,norm=batch,norm_at=input --set steps=1000 \\
