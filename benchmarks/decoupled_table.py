@@ -145,4 +145,5 @@ def print_ratio(rows: Mapping[str, Row]) -> None:
         return
     stated = len(infer.view()) / (len(cvdd) * epochs)
     print(f"\nlogits of infer / of {epochs} epochs: {mine:,} / {theirs:,} = {mine / theirs:.6f}; ", end="")
-    print(f"K(M + 1) / (ipc epochs) = {len(infer.view())} / ({len(cvdd)} * {epochs}) = {stated:.6f}")
+    print(f"K(M + 1) / (ipc epochs) = {len(infer.view())} / ({len(cvdd)} * {epochs}) = {stated:.6f}, ", end="")
+    print("exactly the same" if mine * len(cvdd) * epochs == theirs * len(infer.view()) else "which is another ratio")

@@ -10,6 +10,7 @@ The files are pickles. They are read as plain tensors and numbers alone; code in
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -69,7 +70,7 @@ class _Folder:
                 "give the folder of the label files, and an order for each epoch"
             )
 
-    @property
+    @functools.cached_property
     def batch(self) -> int:
         """Samples of the first step."""
         return len(_read(self._batches(0)[0])[0])
