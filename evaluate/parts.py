@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from condense import files
 from condense.errors import BadInput
 
 
@@ -95,6 +96,11 @@ class SetRef(_Part):
     bytes: BytesRef
     engine: dict[str, Any] = {}
     stops: dict[str, Any] = {}
+
+    @property
+    def file_name(self) -> str:
+        """What the file of a record of this set is called: <method>-s<seed>-<id 8>.json."""
+        return f"{files.safe_name(Path(self.method).stem)}-s{self.seed}-{self.id[:8]}.json"
 
     @property
     def setting(self) -> str:

@@ -79,8 +79,7 @@ def compose(
 def _place(record: Record) -> Path:
     """<protocol>-<version>/<dataset>/<budget>/<method>-s<seed>-<id 8>.json."""
     folder = Path(f"{record.protocol.name}-{record.protocol.version}", files.safe_name(record.dataset.name))
-    method = files.safe_name(Path(record.set.method).stem)
-    return folder / record.budget_name / f"{method}-s{record.set.seed}-{record.set.id[:8]}.json"
+    return folder / record.budget_name / record.set.file_name
 
 
 _SHELF = Shelf("records", Record, _place)

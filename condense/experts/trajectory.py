@@ -86,7 +86,7 @@ class Trajectory:
     @property
     def nothing_beyond(self) -> bool:
         """Whether nothing lies behind what the survey looked at."""
-        return self.path.is_file() and self.path.stat().st_size == self._end
+        return self.path.is_file() and self.held == self._end
 
     @property
     def held(self) -> int:
@@ -116,7 +116,7 @@ class Trajectory:
 
         A torn record is what a killed process leaves; it is made again without ado.
         """
-        if self.path.is_file() and self.path.stat().st_size > self._end:
+        if self.held > self._end:
             if self._damage is not None:
                 print(
                     f"condense: {self.path}: damaged ({self._damage}); its expert is trained again from there",

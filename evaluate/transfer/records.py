@@ -131,8 +131,7 @@ def _place(record: TransferRecord) -> Path:
     folder = Path(f"{record.protocol.name}-{record.protocol.version}", files.safe_name(record.source.name))
     if record.set is None or record.budget_name is None:
         return folder / f"{record.start}.json"
-    method = files.safe_name(Path(record.set.method).stem)
-    return folder / record.budget_name / f"{method}-s{record.set.seed}-{record.set.id[:8]}.json"
+    return folder / record.budget_name / record.set.file_name
 
 
 _SHELF = Shelf(FOLDER, TransferRecord, _place)
