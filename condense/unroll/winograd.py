@@ -27,83 +27,70 @@ class Filtering(NamedTuple):
     back: Rows  # (m, m + 2)
 
 
-# F(2, 3), Sec. 4.1: hardly less exact than the sum itself.
-SMALL = Filtering(
-    tile=((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, 1, 0, -1)),
-    kernel=((1, 0, 0), (1 / 2, 1 / 2, 1 / 2), (1 / 2, -1 / 2, 1 / 2), (0, 0, 1)),
-    back=((1, 1, 1, 0), (0, 1, -1, -1)),
-)
-# F(4, 3), Sec. 4.2: used both ways, rounding errors are four times those of the sum.
-LARGE = Filtering(
+# F(4, 3): 36 multiplications for 16 pixels instead of 144. The transforms evaluate polynomials at six points, and these
+# decide how much rounding the way back multiplies. At 0, A, -A, B, -B and infinity it is half as much as at the usual
+# 0, 1, -1, 2, -2 and infinity (Sec. 4.2): with products of bfloat16 1.3 % of a map of normal weights instead of 2.9 %,
+# where the sum itself has 0.3 %. A gradient of pixels over ten steps (width 32, CIFAR-10) keeps a cosine of 0.9976 with
+# the exact one then, and one of 0.998 where products of bfloat16 are all that rounds.
+_A, _B = 2**-0.5, 2**0.5
+FILTERING = Filtering(
     tile=(
-        (4, 0, -5, 0, 1, 0),
-        (0, -4, -4, 1, 1, 0),
-        (0, 4, -4, -1, 1, 0),
-        (0, -2, -1, 2, 1, 0),
-        (0, 2, -1, -2, 1, 0),
-        (0, 4, 0, -5, 0, 1),
+        (1, 0, -5 / 2, 0, 1, 0),
+        (0, -_B, -2, _A, 1, 0),
+        (0, _B, -2, -_A, 1, 0),
+        (0, -_A, -1 / 2, _B, 1, 0),
+        (0, _A, -1 / 2, -_B, 1, 0),
+        (0, 1, 0, -5 / 2, 0, 1),
     ),
     kernel=(
-        (1 / 4, 0, 0),
-        (-1 / 6, -1 / 6, -1 / 6),
-        (-1 / 6, 1 / 6, -1 / 6),
-        (1 / 24, 1 / 12, 1 / 6),
-        (1 / 24, -1 / 12, 1 / 6),
+        (1, 0, 0),
+        (-2 / 3, -2 * _A / 3, -1 / 3),
+        (-2 / 3, 2 * _A / 3, -1 / 3),
+        (1 / 6, _B / 6, 1 / 3),
+        (1 / 6, -_B / 6, 1 / 3),
         (0, 0, 1),
     ),
-    back=((1, 1, 1, 1, 1, 0), (0, 1, -1, 2, -2, 0), (0, 1, 1, 4, 4, 0), (0, 1, -1, 8, -8, 1)),
+    back=(
+        (1, 1, 1, 1, 1, 0),
+        (0, _A, -_A, _B, -_B, 0),
+        (0, 1 / 2, 1 / 2, 2, 2, 0),
+        (0, _A / 2, -_A / 2, 2 * _B, -2 * _B, 1),
+    ),
 )
+_SIDE = len(FILTERING.back)  # m, pixels along each side of what a tile is for
 
 
-class Tiling(NamedTuple):
-    """A filtering for each dimension of a map."""
-
-    down: Filtering
-    across: Filtering
-
-
-SMALL_SQUARES = Tiling(SMALL, SMALL)  # 2.25 times fewer multiplications on maps of 4 times the size
-OBLONGS = Tiling(SMALL, LARGE)  # 3 times fewer, 3 times the size
-LARGE_SQUARES = Tiling(LARGE, LARGE)  # 4 times fewer, 2.25 times the size
-
-
-def transformed_kernels(weight: Tensor, tiling: Tiling) -> Tensor:
+def transformed_kernels(weight: Tensor) -> Tensor:
     """Kernels (K, C, 3, 3) as a matrix for each place of a tile, (places, C, K)."""
-    down, across = (torch.tensor(each.kernel, dtype=weight.dtype, device=weight.device) for each in tiling)
-    spread = torch.einsum("pa,kcab,qb->qpck", down, weight, across)
-    return spread.flatten(0, 1)
+    spread = torch.tensor(FILTERING.kernel, dtype=weight.dtype, device=weight.device)
+    return torch.einsum("pa,kcab,qb->qpck", spread, weight, spread).flatten(0, 1)
 
 
-def convolve(
-    maps: Tensor, kernels: Tensor, tiling: Tiling, product: Callable[[Tensor, Tensor], Tensor] = torch.bmm
-) -> Tensor:
+def convolve(maps: Tensor, kernels: Tensor, product: Callable[[Tensor, Tensor], Tensor] = torch.bmm) -> Tensor:
     """Convolution of maps (N, H, W, C), padded by one zero, with `transformed_kernels`.  Returns (N, H, W, K).
 
     product: of two stacks of matrices, (places, R, C) and (places, C, K).
     """
     count, height, width, channels = maps.shape
-    tall, wide = (len(each.back) for each in tiling)  # m in each dimension
-    down, across = -(-height // tall), -(-width // wide)  # tiles; what they cover beyond the map is cut off again
+    down, across = -(-height // _SIDE), -(-width // _SIDE)  # tiles; what they cover beyond the map is cut off again
     # One zero on each side, and as many more as make groups of m rows and columns, one group more than there are tiles:
     # the last tile takes its two overlapping rows from it.
-    beyond = (wide * across + wide - 1 - width, tall * down + tall - 1 - height)
+    beyond = (_SIDE * across + _SIDE - 1 - width, _SIDE * down + _SIDE - 1 - height)
     maps = F.pad(maps, (0, 0, 1, beyond[0], 1, beyond[1]))
-    # (q, p, N, down, across, C), with places p down and q across
-    tiles = _tiles(_tiles(maps, down, 1, tiling.down.tile), across, 3, tiling.across.tile)
+    tiles = _tiles(_tiles(maps, down, 1), across, 3)  # (q, p, N, down, across, C), with places p down and q across
     products = product(tiles.reshape(len(kernels), count * down * across, channels), kernels)
-    blocks = products.view(wide + 2, tall + 2, count, down, across, -1)
-    rows = torch.stack(_combine(tiling.across.back, list(blocks)), dim=4)  # (p, N, down, across, m, K)
-    whole = torch.stack(_combine(tiling.down.back, list(rows)), dim=2)  # (N, down, m, across, m, K)
-    return whole.reshape(count, tall * down, wide * across, -1)[:, :height, :width]
+    blocks = products.view(_SIDE + 2, _SIDE + 2, count, down, across, -1)
+    rows = torch.stack(_combine(FILTERING.back, list(blocks)), dim=4)  # (p, N, down, across, m, K)
+    whole = torch.stack(_combine(FILTERING.back, list(rows)), dim=2)  # (N, down, m, across, m, K)
+    return whole.reshape(count, _SIDE * down, _SIDE * across, -1)[:, :height, :width]
 
 
-def _tiles(maps: Tensor, count: int, dim: int, rows: Rows) -> Tensor:
+def _tiles(maps: Tensor, count: int, dim: int) -> Tensor:
     """`count` stretches of m + 2 along `dim`, overlapping by two and transformed: a new first dimension of m + 2."""
-    step = len(rows) - 2
-    groups = maps.unflatten(dim, (count + 1, step))
+    groups = maps.unflatten(dim, (count + 1, _SIDE))
     first, second = groups.narrow(dim, 0, count), groups.narrow(dim, 1, count)
-    stretch = [first.select(dim + 1, i) for i in range(step)] + [second.select(dim + 1, i) for i in range(2)]
-    return torch.stack(_combine(rows, stretch))
+    stretch = [first.select(dim + 1, i) for i in range(_SIDE)] + [second.select(dim + 1, i) for i in range(2)]
+    return torch.stack(_combine(FILTERING.tile, stretch))
 
 
 def _combine(rows: Rows, parts: list[Tensor]) -> list[Tensor]:
