@@ -40,11 +40,11 @@ def table(
         for network in students:
             found = {name: outcomes.accuracies(sets, protocol, network) for name, sets in folders.items()}
             print(f"\n{protocol}, {network}\n")
-            print("| row | accuracy (95 % over runs) | by set | runs |")
-            print("|---|---|---|---|")
+            print("| row | accuracy (95 % over runs) | by set | runs | updates of each |")
+            print("|---|---|---|---|---|")
             for row in chosen:
                 if found[row.name]:
-                    print(mean_line(row.name, found[row.name]))
+                    print(mean_line(row, found[row.name], protocol, network))
             print("\n| row | against | difference (95 %) | p, Holm-corrected in this table | by set | verdict |")
             print("|---|---|---|---|---|---|")
             pairs = [(row.name, other) for row in chosen for other in row.against]
@@ -65,11 +65,24 @@ def table(
     return 0
 
 
-def mean_line(name: str, values: Runs) -> str:
+def mean_line(row: Row, values: Runs, protocol: str, network: str) -> str:
     from condense.evaluate.statistics import summary
 
     whole = summary(list(values.values()))
-    return f"| {name} | {interval(whole)} | {of_sets(values)} | {whole.n} |"
+    made = updates(row, protocol, network)
+    return f"| {row.name} | {interval(whole)} | {of_sets(values)} | {whole.n} | {made} |"
+
+
+def updates(row: Row, protocol: str, network: str) -> str:
+    """Optimiser steps that a protocol makes on the images that a set stands for; nothing where the set is not here."""
+    from condense import distilled
+    from condense.evaluate import protocols
+
+    if not row.folder(0).is_dir():
+        return ""
+    samples = len(distilled.load(row.folder(0)).view())
+    recipe = protocols.load(protocol).recipe_for(network, samples, flips=True)
+    return f"{recipe.epochs * recipe.steps_per_epoch(samples):,}"
 
 
 def claim_lines(pairs: Sequence[tuple[str, str]], found: Mapping[str, Runs]) -> list[str]:

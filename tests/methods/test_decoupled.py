@@ -15,6 +15,7 @@ from condense.data import Split
 from condense.distilled import DistilledSet
 from condense.errors import BadInput
 from condense.method import with_overrides
+from condense.recovery import priors
 from condense.run import Run
 
 NETWORK = "convnet-d1:width=4,norm=batch"
@@ -36,10 +37,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("decoupled")
 
 
-def distilled(method: str, train: Split, folder: Path, ipc: int = 2, **changes: Any) -> DistilledSet:
+def distilled(method: str, train: Split, folder: Path, ipc: int = 2, *, seed: int = 5, **changes: Any) -> DistilledSet:
     plugin = methods.get(method)
     config = dataclasses.replace(plugin.config(), **{**SMALL, **changes})
-    with Run(folder / f"{method}-{len(list(folder.iterdir()))}", seed=5, cache_dir=folder / "cache") as run:
+    with Run(folder / f"{method}-{len(list(folder.iterdir()))}", seed=seed, cache_dir=folder / "cache") as run:
         made: DistilledSet = plugin.distill(train, Budget(ipc=ipc), config, run)
     return made
 
@@ -93,6 +94,32 @@ def test_the_members_for_a_single_image_are_chosen_by_what_was_measured(train: S
     assert "priors" not in distilled("cvdd", train, folder, **fields, ipc=2).provenance  # every pair has its turn
 
 
+def test_sets_of_one_committee_share_what_was_measured(
+    train: Split, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second distillation seed, or other votes, measure nothing anew; another student does."""
+    measured: list[str] = []
+    kept = priors.images
+
+    def counting(members: Any, *rest: Any) -> Any:
+        measured.append(members[0].name)
+        return kept(members, *rest)
+
+    monkeypatch.setattr(priors, "images", counting)
+    names = ["convnet-d1:norm=batch,width=4", "convnet-d2:norm=batch,width=4"]
+    fields = {**ALONE, "committee": " + ".join(names), "members": 2, "label_batch": 4, "prior_ipc": 2}
+    fields |= {"prior_steps": 2, "prior_epochs": 3, "prior_student": NETWORK}
+    one = distilled("cvdd", train, folder, **fields)
+    assert measured == names
+    for changes in ({"seed": 6}, {"vote_temperature": 1.0}, {"label_voting": "equal"}):
+        assert (
+            distilled("cvdd", train, folder, **{**fields, **changes}).provenance["priors"] == one.provenance["priors"]
+        )
+    assert measured == names
+    distilled("cvdd", train, folder, **{**fields, "prior_student": names[1]})
+    assert measured == 2 * names
+
+
 def test_votes_on_images_and_on_labels_are_switched_off_apart(train: Split, folder: Path) -> None:
     committee = {"committee": f"{NETWORK} + convnet-d2:width=4,norm=batch", "members": 2, "priors": "90+30"}
     common = {**ALONE, **committee, "labels": "teacher", "label_statistics": "running"}
@@ -122,22 +149,6 @@ def test_images_are_pixels_and_labels_know_their_class(train: Split, folder: Pat
     assert pixels(made).dtype == torch.uint8
     assert made.labels.offers == {"teacher", "hard"}
     assert made.labels.hard().tolist() == [0, 0, 1, 1, 2, 2]
-
-
-def test_published_settings_are_those_of_the_scripts() -> None:
-    sre2l, cda, cvdd = (methods.get(name).presets for name in ("sre2l", "cda", "cvdd"))
-
-    def fields(presets: Any, preset: str, *names: str) -> list[Any]:
-        return [getattr(presets[preset].config, name) for name in names]
-
-    recover = ("lr", "statistics_weight", "steps", "smallest_crop", "roll_from", "roll_to")
-    assert fields(sre2l, "released-cifar", *recover) == [0.25, 0.01, 1000, 1.0, 0, 4]
-    assert fields(sre2l, "released-tiny-imagenet", *recover) == [0.1, 1.0, 4000, 0.08, -4, 4]
-    assert fields(sre2l, "released-imagenet", *recover) == [0.25, 0.01, 4000, 0.08, 0, 32]
-    assert fields(cda, "table-1-tiny-imagenet", *recover, "milestone") == [0.4, 0.05, 4000, 0.08, 0, 4, 1.0]
-    assert fields(cda, "table-1-imagenet", *recover, "curriculum") == [0.25, 0.01, 4000, 0.08, 0, 32, "cosine"]
-    assert fields(cvdd, "table-1-cifar", *recover, "vote_temperature") == [0.25, 0.01, 4000, 0.08, 0, 4, 5.0]
-    assert fields(cvdd, "table-1-imagenet", "label_batch", "label_group", "label_statistics") == [16, 8, "batch"]
 
 
 @pytest.mark.parametrize(
