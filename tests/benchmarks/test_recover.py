@@ -21,13 +21,19 @@ def script(repository: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 def test_a_side_is_held_to_speed_and_memory(script: ModuleType) -> None:
     loop = {"cpu_seconds": 1.4, "seconds": [1.8, 1.9, 2.5], "peak_mebibytes": 700}
+    tuned = {**loop, "peak_mebibytes": 690}
     row = {"cpu_seconds": 1.0, "seconds": [0.9, 1.0, 1.1], "peak_mebibytes": 700}
-    assert script.verdict(row, loop, "cpu") == {"at_least_1.4_times": True, "memory_no_higher": True}
-    assert script.verdict({**row, "cpu_seconds": 1.0029}, loop, "cpu")["at_least_1.4_times"] is False
-    assert script.verdict({**row, "peak_mebibytes": 701}, loop, "cuda") == {
-        "at_least_2_times": False,
-        "memory_no_higher": False,
-    }
+
+    def verdict(device: str, **changes: float) -> list[bool]:
+        found = script.verdict({**row, **changes}, loop, tuned, device)
+        enough = script.ENOUGH[device]
+        assert list(found) == [f"at_least_{enough:g}_times", "memory_no_higher", "memory_no_higher_than_tuned"]
+        return list(found.values())
+
+    assert verdict("cpu") == [True, True, False]
+    assert verdict("cpu", cpu_seconds=1.0029) == [False, True, False]
+    assert verdict("cuda", peak_mebibytes=701) == [False, False, False]
+    assert verdict("cpu", peak_mebibytes=690) == [True, True, True]
 
 
 @pytest.mark.parametrize("size", [8, 40])  # with a roll alone, and with crops as well
