@@ -133,6 +133,18 @@ def test_single_precision_solves_the_equations_at_the_published_ridge(digits: Te
 
 
 @pytest.mark.parametrize("ridge", [FREPO, KRR_ST], ids=["frepo", "krr-st"])
+def test_single_precision_solves_the_equations_at_the_published_size(ridge: Ridge) -> None:
+    """1000 samples with 8192 features that are never negative, as those behind a ReLU, of real images."""
+    pixels = load("digits").train.take(torch.arange(1000)).flatten(1).float()
+    features = (pixels / 255 @ draw(pixels.shape[1], 8192, dtype=torch.float32)).relu()
+    targets = draw(1000, 512, seed=1, dtype=torch.float32)
+    matrix = gram(features)
+    dual = dual_weights(matrix, targets, ridge).double()
+    wide = matrix.double() + value_of(ridge, features.double()) * torch.eye(1000)
+    assert float((wide @ dual - targets).norm() / targets.norm()) <= 1e-3
+
+
+@pytest.mark.parametrize("ridge", [FREPO, KRR_ST], ids=["frepo", "krr-st"])
 def test_more_samples_than_features_predict_well_in_single_precision(digits: Tensor, ridge: Ridge) -> None:
     assert _error_of_predictions(digits, draw(600, 10, dtype=torch.float32), ridge) <= 1e-2
 
