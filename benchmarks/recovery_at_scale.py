@@ -17,6 +17,7 @@ PUBLISHED_SECONDS, PUBLISHED_BYTES = 2.52, 5.3e9
 # Float32 operations a second that this card can do at most.
 CARD_OPERATIONS = 82.6e12
 PLAUSIBLE = (0.1, 0.5)  # parts of that which such networks reach
+NEAR = (0.7, 1.1)  # of the estimated memory to the published one; ours counts maps and their gradients alone
 STEPS = 4  # of the rehearsal, for each image
 BATCH = 100  # classes of a block
 WORKERS = 2
@@ -47,7 +48,7 @@ def expected(ipc: int = 50) -> dict[str, Any]:
     networks reach in float32.
 
     Raises:
-        SystemExit: for a part outside of that, which would mean that the estimate is wrong.
+        SystemExit: for a part outside of that, or memory far from what is published: the estimate is wrong then.
     """
     from condense import machine, methods, networks
     from condense.budget import Budget
@@ -61,12 +62,17 @@ def expected(ipc: int = 50) -> dict[str, Any]:
     part = recovering / (PUBLISHED_SECONDS * images) / CARD_OPERATIONS
     if not PLAUSIBLE[0] <= part <= PLAUSIBLE[1]:
         raise SystemExit(f"by the estimate the published time would be {part:.0%} of the card's peak; it is wrong")
+    memory = 2 * work.activation_bytes * BATCH
+    if not NEAR[0] <= memory / PUBLISHED_BYTES <= NEAR[1]:
+        raise SystemExit(
+            f"the estimate of memory is {memory / PUBLISHED_BYTES:.2f} times the published one; it is wrong"
+        )
     return {
         "recovery_operations": recovering,
         "recovery_hours_at_least": recovering / machine.operations_per_second("cpu") / 3600,
         "recovery_hours_published": PUBLISHED_SECONDS * images / 3600,
         "of_the_card": part,
-        "recovery_memory_bytes": 2 * work.activation_bytes * BATCH,
+        "recovery_memory_bytes": memory,
         "recovery_memory_bytes_published": PUBLISHED_BYTES,
         "memory_bytes_with_all_pixels": cost.memory_bytes,
         "image_bytes": images * 3 * 224 * 224,

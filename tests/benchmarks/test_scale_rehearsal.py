@@ -86,6 +86,19 @@ def test_the_whole_size_writes_more_than_may_be_in_memory(script: ModuleType, mo
         script.main()
 
 
+def test_estimates_far_from_what_is_published_are_refused(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    scale = script.recovery_at_scale
+    found = scale.expected()
+    assert 0.7 <= found["recovery_memory_bytes"] / found["recovery_memory_bytes_published"] <= 1.1
+    for name, value, message in (
+        ("PUBLISHED_BYTES", 20e9, r"memory is 0\.22 times the published one"),
+        ("PUBLISHED_SECONDS", 0.1, "of the card's peak; it is wrong"),
+    ):
+        with monkeypatch.context() as patch, pytest.raises(SystemExit, match=message):
+            patch.setattr(scale, name, value)
+            scale.expected()
+
+
 def test_a_full_disk_is_told_before_any_work(script: ModuleType, tmp_path: Path) -> None:
     script.require_room(tmp_path, 1000)
     with pytest.raises(SystemExit, match=r"labels of 1000000000\.0 GB need more than"):
