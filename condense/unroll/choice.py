@@ -15,9 +15,9 @@ from condense.unroll import lowered
 from condense.unroll.engines import WITH_STEPS, Engine
 
 # benchmarks/unroll.py, adjoint against adjoint compiled, ConvNet-D3 of width 128, 100 images of 3 x 32 x 32 in float32,
-# one thread of an AMD EPYC with AVX-512: an inner step of both sweeps takes 1.6 s and 0.86 s for maps of 0.156e9 bytes.
-_SAVED_SECONDS = 4.8  # for each 1e9 bytes of maps
-_COMPILE_SECONDS = 80.0
+# one thread of an AMD EPYC with AVX-512: an inner step of both sweeps takes 1.7 s and 0.8 s for maps of 0.156e9 bytes.
+_SAVED_SECONDS = 5.8  # for each 1e9 bytes of maps
+_COMPILE_SECONDS = 85.0
 
 
 class Choice(NamedTuple):
