@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import os
-import re
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from time import monotonic
@@ -15,17 +13,19 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import torch
 
 from condense import files
-from condense.errors import BadInput, DamagedFile
-from condense.identity import canonical
+from condense.errors import BadInput
 from condense.progress import NoProgress, Progress
 from condense.run import cached
 from condense.run.clock import Clock
+from condense.run.folder import begun
 from condense.run.jobs import Jobs
 from condense.run.loop import Phase
+from condense.run.machine_code import machine_code
 from condense.run.randomness import generator
 from condense.run.settings import Settings
 from condense.run.state import State
 from condense.run.store import Schema, Store
+from condense.run.turns import Turns
 
 if TYPE_CHECKING:
     from condense.distilled import DistilledSet
@@ -34,8 +34,6 @@ Validator = Callable[["DistilledSet"], float]
 Network = TypeVar("Network", bound=torch.nn.Module)
 P = ParamSpec("P")
 R = TypeVar("R")
-
-_GRAPHS = 512  # of one compiled function: architectures, and shapes of their batches
 
 
 class Run:
@@ -82,12 +80,9 @@ class Run:
             self.device, checkpoint_seconds, check_every, progress or NoProgress(), compile, shared
         )
         self._validator = validator
-        self._names: set[str] = set()
+        self._turns = Turns()
         self._phases: list[Phase] = []
         self._jobs: list[Jobs] = []
-        self._active: str | None = None
-        self._abandoned: str | None = None
-        self._steps: Generator[Any, None, None] | None = None  # of the active loop
         self._held = ExitStack()
         self._is_new = False  # whether this object began the run in its directory
         self._clock = self._open(request, time_budget)
@@ -108,20 +103,7 @@ class Run:
 
     def compiled(self, function: Callable[P, R]) -> Callable[P, R]:
         """The function, compiled if the run was asked to. Results move in their last bits."""
-        if not self._settings.compile:
-            return function
-        import torch._dynamo
-
-        graph: Callable[P, R] = torch.compile(function, dynamic=False)
-
-        @functools.wraps(function)
-        def call(*arguments: P.args, **named: P.kwargs) -> R:
-            # A committee on blocks of two sizes needs more graphs than the usual limit, beyond which the compiler
-            # leaves the rest uncompiled, in an order that a continued process would not repeat.
-            with torch._dynamo.config.patch(recompile_limit=_GRAPHS, accumulated_recompile_limit=_GRAPHS):
-                return graph(*arguments, **named)
-
-        return call
+        return machine_code(function) if self._settings.compile else function
 
     def state(self, **things: Any) -> State:
         """What a loop changes; see `State`."""
@@ -137,10 +119,10 @@ class Run:
             BadInput: for a name used twice, or a loop inside another.
             Diverged: when a tensor of the state or a logged value is not finite.
         """
-        self._claim(name)
+        self._turns.claim(name)
         phase = Phase(self.directory, name, steps, state or State(), self._settings, self._clock)
         self._phases.append(phase)
-        return self._exclusively(name, iter(phase))
+        return self._turns.take(name, iter(phase))
 
     def stop(self, reason: str) -> None:
         """Ends the active loop after its current step, and records why."""
@@ -148,15 +130,15 @@ class Run:
 
     def jobs(self, name: str, items: Sequence[Any]) -> Jobs:
         """Independent jobs: iterate over the pending ones and `save` each, then take `results()`."""
-        self._claim(name)
+        self._turns.claim(name)
 
         def open_run(directory: Path, seed: int) -> Run:
-            part = self._inner(directory, seed, None)
+            part = self._inner(directory, seed)
             part._clock.outer = self._clock
             return part
 
         folder = self.directory / "jobs" / name
-        jobs = Jobs(folder, name, items, self.seed, self._settings, self._exclusively, open_run, self._clock.save)
+        jobs = Jobs(folder, name, items, self.seed, self._settings, self._turns.take, open_run, self._clock.save)
         self._jobs.append(jobs)
         return jobs
 
@@ -166,9 +148,9 @@ class Run:
         Args:
             schema: field -> (dtype name, shape); None in a shape is any length.
         """
-        self._claim(name)
+        self._turns.claim(name)
         folder = self.directory / "stores" / name
-        return Store(folder, name, shards, schema, self.seed, self._settings, self._exclusively)
+        return Store(folder, name, shards, schema, self.seed, self._settings, self._turns.take)
 
     def cached(
         self,
@@ -225,7 +207,7 @@ class Run:
 
         It has no time budget: what it makes must not depend on the speed of a machine.
         """
-        return self._inner(Path(directory), seed, request, NoProgress())
+        return self._inner(Path(directory), seed, request, silent=True)
 
     @property
     def progress(self) -> Progress | NoProgress:
@@ -261,9 +243,7 @@ class Run:
 
     def close(self) -> None:
         """Gives the directory back."""
-        if self._steps is not None:
-            # An error in the body of a loop keeps the loop alive, with its locks, as long as its traceback.
-            self._steps.close()
+        self._turns.close()
         self._held.close()
 
     def __enter__(self) -> Run:
@@ -274,7 +254,7 @@ class Run:
     ) -> None:
         try:
             if kind is None:
-                self._require_unbroken()
+                self._turns.require_unbroken()
             elif self._is_new and issubclass(kind, BadInput) and not issubclass(kind, files.InUse):
                 files.discard(self.directory)  # asked again, it would be refused again: there is nothing to continue
         finally:
@@ -287,9 +267,7 @@ class Run:
             raise BadInput(f"{self.directory} is a file where the folder of a run is needed; choose another place")
         self._held.enter_context(files.lock(self.directory / "run", timeout=5 if self._settings.shared else 0))
         try:
-            for folder in (self.directory, self.directory / "phases", self.directory / "curves"):
-                files.sweep(folder)
-            self._identify({"seed": self.seed, "request": None if request is None else dict(request)})
+            self._is_new = begun(self.directory, self.seed, request) and not self._settings.shared
             clock = Clock(self.directory / "clock.json", time_budget)
         except BaseException:
             self._held.close()
@@ -298,28 +276,8 @@ class Run:
             self._held.close()
         return clock
 
-    def _identify(self, facts: dict[str, Any]) -> None:
-        """Refuses the checkpoints of another request."""
-        path = self.directory / "run.json"
-        if not path.is_file():
-            files.write_json(path, facts)
-            self._is_new = not self._settings.shared
-            return
-        found = files.read_json(path)
-        if not isinstance(found, dict) or found.keys() != facts.keys():
-            raise DamagedFile(path, "not the description of a run")
-        if canonical(found) != canonical(facts):
-            raise BadInput(
-                f"{self.directory} holds a run for another request ({_difference(found, facts)}); "
-                "choose another folder, or remove this one to start anew"
-            )
-
     def _inner(
-        self,
-        directory: Path,
-        seed: int,
-        request: Mapping[str, Any] | None,
-        progress: Progress | NoProgress | None = None,
+        self, directory: Path, seed: int, request: Mapping[str, Any] | None = None, *, silent: bool = False
     ) -> Run:
         """A run inside this one.  It has no time budget: what it builds must not depend on the speed of a machine."""
         settings = self._settings
@@ -331,52 +289,11 @@ class Run:
             device=self.device,
             checkpoint_seconds=settings.checkpoint_seconds,
             check_every=settings.check_every,
-            progress=progress or settings.progress,
+            progress=NoProgress() if silent else settings.progress,
             compile=settings.compile,
         )
 
-    def _claim(self, name: str) -> None:
-        self._require_unbroken()
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
-            raise BadInput(f"{name!r} cannot name a phase: use letters, digits, dots, dashes and underscores")
-        if name in self._names:
-            raise BadInput(
-                f"the name {name!r} is used twice in one run; phases, jobs and stores need names of their own"
-            )
-        self._names.add(name)
-
-    def _exclusively(self, name: str, steps: Generator[Any, None, None]) -> Iterator[Any]:
-        """Passes on the steps of the one thing that may be active at a time."""
-        self._require_unbroken()
-        if self._active is not None:
-            raise BadInput(
-                f"{name!r} begins inside {self._active!r}: a run has one active loop; "
-                "use job.run, or run.cached, for work with loops of its own"
-            )
-        self._active, self._steps = name, steps
-        ended = False
-        try:
-            yield from steps
-            ended = True
-        finally:
-            self._active, self._steps = None, None
-            if not ended:
-                self._abandoned = name
-
     def _active_phase(self, caller: str) -> Phase:
-        if not self._phases or self._active != self._phases[-1].name:
+        if not self._phases or self._turns.active != self._phases[-1].name:
             raise BadInput(f"{caller} belongs into the body of a run.loop, and none is active")
         return self._phases[-1]
-
-    def _require_unbroken(self) -> None:
-        if self._abandoned is not None:
-            raise BadInput(f"the loop {self._abandoned!r} was left with break or return; end it with run.stop(reason)")
-
-
-def _difference(found: Any, asked: Any, path: str = "") -> str:
-    """The first place where two plain values differ, in words."""
-    if isinstance(found, dict) and isinstance(asked, dict):
-        for key in sorted(found.keys() | asked.keys()):
-            if found.get(key) != asked.get(key):
-                return _difference(found.get(key), asked.get(key), f"{path}.{key}" if path else key)
-    return f"{path} is {found!r} there, {asked!r} was asked for"

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from unittest import mock
 
 from condense import files
-from condense.run import Run
+from condense.run.turns import Turns
 
 Kind = Literal["death at a file operation", "full disk at a file operation", "death at a yield"]
 KINDS: tuple[Kind, ...] = ("death at a file operation", "full disk at a file operation", "death at a yield")
@@ -66,15 +66,15 @@ class Faults:
     def at_yields(self, original: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
         """The way by which loops, jobs and stores hand out steps; a body can die before and after its work."""
 
-        def exclusively(run: Run, name: str, steps: Any) -> Iterator[Any]:
-            for item in original(run, name, steps):
+        def take(turns: Turns, name: str, steps: Any) -> Iterator[Any]:
+            for item in original(turns, name, steps):
                 if self.point():
                     self.die()
                 yield item
                 if self.point():
                     self.die()
 
-        return exclusively
+        return take
 
 
 @contextlib.contextmanager
@@ -87,5 +87,5 @@ def injected(faults: Faults) -> Iterator[Faults]:
         for name in files.PRIMITIVES:
             patches.enter_context(mock.patch.object(files, name, faults.around(name, getattr(files, name))))
         if faults.kind == "death at a yield":
-            patches.enter_context(mock.patch.object(Run, "_exclusively", faults.at_yields(Run._exclusively)))
+            patches.enter_context(mock.patch.object(Turns, "take", faults.at_yields(Turns.take)))
         yield faults
