@@ -117,6 +117,7 @@ def _method(side: str, train: Any, teacher: Any, given: argparse.Namespace) -> d
     from condense.methods import krr_st
     from condense.pool import Pool
     from condense.run import Run
+    from condense.self_supervised import TeacherBatches
 
     watch = Watch()
 
@@ -130,7 +131,7 @@ def _method(side: str, train: Any, teacher: Any, given: argparse.Namespace) -> d
                 watch.mark()
 
     parts = {
-        "real images and teacher": (krr_st.TeacherBatches, "draw"),
+        "real images and teacher": (TeacherBatches, "draw"),
         "features of real images": (kernels, "frozen_features"),
         "features of synthetic images": (kernels, "support_features"),
         "regression": (kernels, "ridge_weights"),

@@ -26,6 +26,7 @@ class Pool:
         optimiser: makes the optimiser of a member from its parameters.
         oldest: updates after which a member is replaced by a fresh one.
         ages: updates that each member counts as having had; all zero unless given.
+        reborn_old: a fresh network keeps the age at which it was put in, so that it is never trained (KRR-ST's code).
     """
 
     def __init__(
@@ -34,11 +35,14 @@ class Pool:
         optimiser: Callable[[Iterable[Tensor]], Optimizer],
         oldest: int,
         ages: Sequence[int] | None = None,
+        *,
+        reborn_old: bool = False,
     ):
         self.members = [member.eval() for member in members]
         self.optimisers = [optimiser(member.parameters()) for member in members]
         self.oldest = oldest
         self.ages = [0] * len(members) if ages is None else list(ages)
+        self._newborn = oldest if reborn_old else 0
 
     def __len__(self) -> int:
         return len(self.members)
@@ -65,7 +69,7 @@ class Pool:
         """Puts a fresh network in the place of a member."""
         networks.initialise(self.members[index], birth)
         self.optimisers[index].state.clear()
-        self.ages[index] = 0
+        self.ages[index] = self._newborn
 
     def update(self, index: int, images: Tensor, targets: Tensor) -> None:
         """One step of regression on a batch of the synthetic set, whose images and targets get no gradient."""

@@ -29,7 +29,6 @@ import torch
 from torch import Tensor
 
 from condense import kernels, networks, preprocessing
-from condense.augment import CropFlip
 from condense.budget import Budget
 from condense.data import Split
 from condense.distilled import DistilledSet, Representations
@@ -40,11 +39,10 @@ from condense.preprocessing import Preprocessing
 from condense.run import Run
 from condense.self_supervised import (
     Teacher,
+    TeacherBatches,
     random_images,
     teacher_cost,
-    teacher_features,
     teacher_for,
-    teacher_views,
 )
 
 ABOUT = Method(
@@ -170,34 +168,6 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
     return DistilledSet.synthetic(images, Representations(targets.cpu()), train, space, provenance=jitters.provenance())
 
 
-class TeacherBatches:
-    """Real images of a step, augmented, with the teacher's features of exactly these views."""
-
-    def __init__(self, train: Split, space: Preprocessing, teacher: Teacher, config: Config, run: Run):
-        self._train, self._space, self._teacher, self._config, self._run = train, space, teacher, config, run
-        augment = CropFlip(config.padding)
-        self._augment = augment if train.flips else augment.without_flip()
-        self._whole = None if config.augment else teacher_features(train, teacher, run)
-        fixed = config.augment and config.cached_views
-        self._views = teacher_views(train, teacher, self._augment, config.cached_views, run) if fixed else []
-
-    def draw(self, step: int) -> tuple[Tensor, Tensor]:
-        """(n, C, H, W) in the space of the set, and (n, d), on the run's device."""
-        run, device = self._run, self._run.device
-        rows = random_rows(len(self._train), self._config.real_batch, run.rng("real", step))
-        pixels = self._train.take(rows).to(device).float() / 255
-        if self._whole is not None:
-            answers = self._whole[rows]
-        elif self._views:
-            view = self._views[int(torch.randint(len(self._views), (), generator=run.rng("view", step)))]
-            pixels, answers = self._augment.apply(pixels, view.draw.take(rows)), view.features[rows]
-        else:
-            pixels = self._augment(pixels, run.rng("augment", step))
-            watched = self._teacher.space.forward(pixels)
-            answers = kernels.frozen_features(self._teacher.embed, watched, self._config.chunk)
-        return self._space.forward(pixels), answers.to(device)
-
-
 def _initial(
     train: Split, budget: Budget, space: Preprocessing, teacher: Teacher, config: Config, run: Run
 ) -> tuple[Tensor, Tensor]:
@@ -208,14 +178,6 @@ def _initial(
     return images.to(run.device), targets.to(run.device)
 
 
-class _PoolThatStaysOld(Pool):
-    """The authors' pool, in which a network that is born anew keeps the age at which it was replaced."""
-
-    def renew(self, index: int, birth: torch.Generator) -> None:
-        super().renew(index, birth)
-        self.ages[index] = self.oldest
-
-
 def _trained_pool(train: Split, images: Tensor, targets: Tensor, config: Config, run: Run) -> Pool:
     """Networks trained on the first images for a random number of steps each, at least one where there are any."""
     members = [
@@ -223,7 +185,7 @@ def _trained_pool(train: Split, images: Tensor, targets: Tensor, config: Config,
         for index in range(config.pool)
     ]
     sgd = partial(torch.optim.SGD, lr=config.inner_lr, momentum=config.inner_momentum, weight_decay=config.inner_decay)
-    pool = (Pool if config.rebirth == "young" else _PoolThatStaysOld)(members, sgd, config.inner_steps)
+    pool = Pool(members, sgd, config.inner_steps, reborn_old=config.rebirth == "old")
     most = max(2, config.inner_steps)
     starts = torch.randint(1, most, (config.pool,), generator=run.rng("starts")) * (config.inner_steps > 0)
     ends = starts.cumsum(0)

@@ -10,6 +10,7 @@ No function but the gate asks a split for labels, so that a method with `uses_la
 from __future__ import annotations
 
 from condense.self_supervised.barlow_twins import BarlowTwins, barlow_twins_loss, cross_correlation, pretrain
+from condense.self_supervised.batches import BatchSettings, TeacherBatches
 from condense.self_supervised.content import images_digest
 from condense.self_supervised.features import CachedView, random_images, teacher_features, teacher_views
 from condense.self_supervised.gate import Gate, linear_probe_gate
@@ -18,10 +19,12 @@ from condense.self_supervised.views import Views
 
 __all__ = [
     "BarlowTwins",
+    "BatchSettings",
     "CachedView",
     "Gate",
     "Settings",
     "Teacher",
+    "TeacherBatches",
     "Views",
     "barlow_twins_loss",
     "cross_correlation",

@@ -23,7 +23,7 @@ from condense.methods import frepo, kip, krr_st
 from condense.pool import Pool
 from condense.preprocessing import fit
 from condense.run import Run
-from condense.self_supervised import teacher_for
+from condense.self_supervised import TeacherBatches, teacher_for
 
 IPC, CLASSES, REAL = 2, 3, 8
 RIDGE = 1e-2  # large enough for float32 to leave the comparison its digits
@@ -312,7 +312,7 @@ def test_cached_views_are_those_that_a_teacher_would_have_been_shown(train: Spli
     space = fit("normalise", train)
     with Run(tmp_path, seed=5) as run:
         teacher = teacher_for(train, config, run)
-        images, answers = krr_st.TeacherBatches(train, space, teacher, config, run).draw(3)
+        images, answers = TeacherBatches(train, space, teacher, config, run).draw(3)
     torch.testing.assert_close(answers, teacher.embed(images), rtol=1e-4, atol=1e-5)
     plain = space.forward(train.take(torch.randperm(30, generator=run.rng("real", 3))[:REAL]))
     assert not torch.equal(images, plain)
@@ -324,7 +324,7 @@ def test_what_a_crop_shows_beyond_the_edge_is_black(cached_views: int, train: Sp
     space = fit("normalise", train)
     with Run(tmp_path, seed=5) as run:
         teacher = teacher_for(train, config, run)
-        images, answers = krr_st.TeacherBatches(train, space, teacher, config, run).draw(0)
+        images, answers = TeacherBatches(train, space, teacher, config, run).draw(0)
     black = space.forward(torch.zeros(1, *train.shape))
     gone = (images == black).flatten(1).all(1)
     assert gone.any(), "no image of the batch was shifted by its whole width"
