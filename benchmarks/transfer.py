@@ -36,8 +36,7 @@ from condense import allocator, files
 from condense.identity import digest
 
 if TYPE_CHECKING:
-    from condense.api import Place
-    from condense.self_supervised import Teacher
+    from condense.api import Gated, Place
 
 SOURCE, TARGETS = "cifar10[0-4]", ("cifar10[5-9]", "fashion-mnist")
 PROTOCOLS = ("transfer-narrow", "transfer-short")
@@ -193,36 +192,20 @@ def table(settings: Mapping[str, Mapping[str, str]], given: argparse.Namespace, 
 
 
 def gate(settings: Mapping[str, str], given: argparse.Namespace, place: Place) -> None:
-    """Trains the teacher without labels, then probes it and its random twin on held-out training images.
-
-    The teacher's weights are kept in a file beside the gate's work, for what takes a teacher as NETWORK@FILE.
-    """
-    from condense import methods
-    from condense.api import WORK
-    from condense.method import with_overrides
-    from condense.run import Run
-    from condense.self_supervised import linear_probe_gate, teacher_for
-
-    plugin = methods.get("krr_st")
-    config = with_overrides(plugin.name, plugin.config(), settings)
-    train = place.dataset(given.source).train
-    with Run(WORK / "transfer-gate", seed=0, **place.options()) as run:
-        teacher = teacher_for(train.unlabelled(), config, run)
-        found = linear_probe_gate(train, teacher, run)
-    print(f"the teacher: {kept(teacher)}")
+    """Trains the teacher without labels, then probes it and its random twin on held-out training images."""
+    found = gated(given.source, settings, place)
+    print(f"the teacher: {found.weights}")
     about = {"source": given.source, "settings": _of_teacher(settings)}
-    print_result({**about, **found.spec(), "machine": machine_facts()}, given.gate)
+    print_result({**about, **found.gate.spec(), "machine": machine_facts()}, given.gate)
 
 
-def kept(teacher: Teacher) -> str:
-    """NETWORK@FILE of a teacher, whose weights are written when they are not there."""
-    from condense.api import WORK
+def gated(source: str, settings: Mapping[str, str], place: Place) -> Gated:
+    """The probes of the teacher, whose weights are kept in a file, for what takes a teacher as NETWORK@FILE."""
+    from condense import api
 
-    name = digest(dict(teacher.identity))[:8]
-    path = WORK.parent / f"transfer-teacher-{name}.safetensors"
-    if not path.exists():
-        files.write_tensors(path, {part: value.cpu() for part, value in teacher.network.state_dict().items()})
-    return f"{teacher.name}@{path.resolve()}"
+    name = digest({"source": source, "settings": _of_teacher(settings)})[:8]
+    path = api.WORK.parent / f"transfer-teacher-{name}.safetensors"
+    return api.gate("krr_st", source, overrides=settings, weights=path, place=place)
 
 
 def estimate(

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from processes import command_line, machine_facts, print_result
-from transfer import DISTILLATION_SEEDS, SETTINGS, SOURCE, TARGETS, distilled, kept, prepared
+from transfer import DISTILLATION_SEEDS, SETTINGS, SOURCE, TARGETS, distilled, gated, prepared
 
 from condense import files
 
@@ -178,7 +178,9 @@ def measure(experiment: Experiment, given: argparse.Namespace, place: Place) -> 
     from condense.distilled import load
 
     protocol = given.protocol or experiment.protocol
-    common = _settings(given) | (_frozen_teacher(given, place) if experiment.frozen_teacher else {})
+    common = _settings(given)
+    if experiment.frozen_teacher:
+        common["teacher"] = str(gated(given.source, common, place).weights)
     seeds = range(DISTILLATION_SEEDS)
     sides = {
         "random": [_random(given, common, seed, place) for seed in seeds],
@@ -212,21 +214,6 @@ def verdict(experiment: Experiment, found: Mapping[str, Any] | None) -> str:
     if found["p"] is None or found["p"] >= 0.05:
         return "open"
     return "holds" if (mean > 0) == (experiment.expects == "better") else "refuted"
-
-
-def _frozen_teacher(given: argparse.Namespace, place: Place) -> dict[str, str]:
-    """The setting that names the trained teacher as a file, which is written when it is not there."""
-    from condense import methods
-    from condense.api import WORK
-    from condense.method import with_overrides
-    from condense.run import Run
-    from condense.self_supervised import teacher_for
-
-    plugin = methods.get("krr_st")
-    config = with_overrides(plugin.name, plugin.config(), _settings(given))
-    with Run(WORK / "transfer-factor-teacher", seed=0, **place.options()) as run:
-        teacher = teacher_for(place.dataset(given.source).train.unlabelled(), config, run)
-    return {"teacher": kept(teacher)}
 
 
 def _random(given: argparse.Namespace, settings: Mapping[str, str], seed: int, place: Place) -> Path:

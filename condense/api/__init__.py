@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from condense.api.benching import BenchReport, bench
 from condense.api.distilling import distill
+from condense.api.gating import Gated, gate
 from condense.api.place import RESULTS, SETS, WORK, Place, load, set_folder, sets
 from condense.api.relabelling import relabel
 from condense.api.scoring import score
@@ -17,10 +18,12 @@ __all__ = [
     "SETS",
     "WORK",
     "BenchReport",
+    "Gated",
     "Place",
     "TransferReport",
     "bench",
     "distill",
+    "gate",
     "load",
     "relabel",
     "score",

@@ -17,6 +17,7 @@ from condense.errors import CondenseError, Diverged
 _HANDLERS = {
     "list": "condense.cli.listing:listing",
     "distill": "condense.cli.work:distill",
+    "gate": "condense.cli.work:gate",
     "evaluate": "condense.cli.work:evaluate",
     "relabel": "condense.cli.work:relabel",
     "transfer": "condense.cli.work:transfer",

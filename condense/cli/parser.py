@@ -17,6 +17,7 @@ KINDS = ("methods", "datasets", "networks", "protocols", "sets")
 COMMANDS = {
     "list": "what there is: methods, data sets, networks, protocols, distilled sets",
     "distill": "turn a training set into a small one",
+    "gate": "probe the self-supervised teacher of a method before it teaches",
     "evaluate": "judge distilled sets under a protocol",
     "relabel": "give a distilled set the labels of a recipe, or those of another set",
     "transfer": "pre-train on distilled sets, judge the networks on other data",
@@ -80,7 +81,19 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         name: commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
         for name, text in COMMANDS.items()
     }
-    for add in (_listing, _distill, _evaluate, _relabel, _transfer, _bench, _leaderboard, _exchange, _import, _cache):
+    for add in (
+        _listing,
+        _distill,
+        _gate,
+        _evaluate,
+        _relabel,
+        _transfer,
+        _bench,
+        _leaderboard,
+        _exchange,
+        _import,
+        _cache,
+    ):
         add(parsers)
     if command == "distill" and len(words) > 1 and {"-h", "--help"} & set(words) and not words[1].startswith("-"):
         from condense.cli.method_help import describe
@@ -202,6 +215,13 @@ def _dataset(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset", required=True, metavar="NAME|PATH", help=text)
 
 
+def _settings(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--preset", metavar="NAME", help="named settings (default: the paper's main setting)")
+    parser.add_argument(
+        "--set", action="append", default=[], dest="overrides", metavar="FIELD=VALUE", help="change one setting"
+    )
+
+
 def _judging(parser: argparse.ArgumentParser, protocol: str | None) -> None:
     text = f" (default: {protocol})" if protocol else ""
     parser.add_argument("--protocol", default=protocol, required=protocol is None, metavar="NAME", help="rules" + text)
@@ -233,13 +253,20 @@ def _distill(parsers: dict[str, Parser]) -> None:
     _dataset(parser)
     _budget(parser, several=False)
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="(default: 0)")
-    parser.add_argument("--preset", metavar="NAME", help="named settings (default: the paper's main setting)")
-    parser.add_argument(
-        "--set", action="append", default=[], dest="overrides", metavar="FIELD=VALUE", help="change one setting"
-    )
+    _settings(parser)
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the set (default: a new one in runs/sets)")
     parser.add_argument("--shared", action="store_true", help=_SHARED)
     _run(parser)
+    _place(parser)
+
+
+def _gate(parsers: dict[str, Parser]) -> None:
+    parser = parsers["gate"]
+    parser.add_argument("method", metavar="METHOD", help="a method with such a teacher, as krr_st")
+    _dataset(parser)
+    _settings(parser)
+    text = "write the teacher's weights, for --set teacher=NETWORK@FILE"
+    parser.add_argument("--weights", type=Path, metavar="FILE.safetensors", help=text)
     _place(parser)
 
 

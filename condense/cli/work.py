@@ -1,4 +1,4 @@
-"""`condense distill`, `evaluate`, `bench` and `leaderboard`: each hands its request on and prints the result."""
+"""`condense distill`, `gate`, `evaluate`, `bench` and the like: each hands its request on and prints the result."""
 
 from __future__ import annotations
 
@@ -42,6 +42,34 @@ def distill(arguments: argparse.Namespace) -> int:
     )
     print(saved)
     return 0
+
+
+def gate(arguments: argparse.Namespace) -> int:
+    """Prints both probes; 1 when the teacher did not pass."""
+    overrides = parser.overrides(arguments.overrides)
+    place = _place(arguments)
+    from condense import api
+    from condense.self_supervised.gate import MARGIN
+
+    found = api.gate(
+        arguments.method,
+        arguments.dataset,
+        preset=arguments.preset,
+        overrides=overrides,
+        weights=arguments.weights,
+        place=place,
+    )
+    scores = [f"{100 * value:.2f}" for value in (found.gate.teacher, found.gate.random)]
+    tables.show(("teacher", "random weights", "gate"), [[*scores, "passed" if found.gate.passed else "not passed"]])
+    if found.weights is not None:
+        print(found.weights)
+    if not found.gate.passed:
+        points = f"{100 * MARGIN:.0f} points above that of random weights"
+        advice = "train it for longer, or take another"
+        if found.gate.random + MARGIN > 1:
+            advice = f"none could be, since these reach {scores[1]} % here: choose harder data to judge it by"
+        print(f"condense: failed: the teacher's probe is less than {points}; {advice}", file=sys.stderr)
+    return int(not found.gate.passed)
 
 
 def evaluate(arguments: argparse.Namespace) -> int:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from condense import networks
+from condense import files, networks
 from condense.data import Split
 from condense.method import Cost
 from condense.networks import Network
@@ -53,6 +54,11 @@ class Teacher:
         with torch.autocast(parameter.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
             features = self.network.embed(images.to(parameter.device))
         return features.float()
+
+    def save(self, path: Path) -> str:
+        """Writes the weights as safetensors and returns NETWORK@FILE, by which `teacher_for` finds them again."""
+        files.write_tensors(path, {name: part.cpu() for name, part in self.network.state_dict().items()})
+        return f"{self.name}@{path.resolve()}"
 
 
 class Settings(Protocol):

@@ -38,7 +38,7 @@ def fail_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "give a command: list, distill, evaluate"),
+        ([], "give a command: list, distill, gate, evaluate"),
         (["distil"], "unknown command 'distil'; did you mean distill"),
         (["--josn"], "unknown option '--josn'"),
         (["list", "method"], "unknown kind of thing to list 'method'; did you mean methods?"),
