@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from condense import networks
 from condense.budget import Budget
-from condense.centred_labels import centred, initial_targets, lost_margin
+from condense.centred_labels import centred, initial_targets
 from condense.data import Split
 from condense.distilled import DistilledSet
 from condense.errors import BadInput
@@ -20,7 +20,6 @@ from condense.kernels import InfiniteNetwork
 from condense.lamb import Lamb
 from condense.matching import initial_images
 from condense.methods import frepo, kip, krr_st
-from condense.pool import Pool
 from condense.preprocessing import fit
 from condense.run import Run
 from condense.self_supervised import TeacherBatches, teacher_for
@@ -122,76 +121,6 @@ def test_mirror_images_enlarge_the_support_and_are_refused_for_digits(train: Spl
     )
     assert len(both) == len(plain)
     assert not torch.equal(both.images, plain.images)  # type: ignore[arg-type]
-
-
-def test_the_margin_keeps_a_learned_label_in_its_class() -> None:
-    labels = torch.tensor([[0.5, 0.1, 0.0, 0.0], [0.2, 0.1, 0.0, 0.0]], requires_grad=True)
-    value = lost_margin(labels)
-    assert value.item() == pytest.approx(-(0.25 + 0.1) / 2)
-    value.backward()
-    expected = torch.tensor([[0.0, 0, 0, 0], [-0.5, 0.5, 0, 0]])  # beyond 1/K nothing pulls any more
-    torch.testing.assert_close(labels.grad, expected)
-
-
-def test_labels_start_centred_and_scaled() -> None:
-    targets = initial_targets(torch.tensor([1]), 40)
-    torch.testing.assert_close(targets.sum(), torch.tensor(0.0), atol=1e-6, rtol=0.0)
-    assert float(targets[0, 1]) == pytest.approx((1 - 1 / 40) / 2)
-    assert float(centred(torch.tensor([1]), 40)[0, 0]) == pytest.approx(-1 / 40)
-
-
-# ----------------------------------------------------------------------------------------------------------------- pool
-
-
-def test_a_member_is_trained_until_it_is_old_and_then_born_again() -> None:
-    network = networks.build("convnet-d1:width=4,norm=batch", (1, 4, 4), 2)
-    pool = Pool([network], lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9), oldest=2)
-    images, targets = torch.randn(5, 1, 4, 4, generator=torch.Generator().manual_seed(0)), torch.ones(5, 2)
-    fresh = networks.build("convnet-d1:width=4,norm=batch", (1, 4, 4), 2, torch.Generator().manual_seed(7))
-    ages = []
-    for _ in range(4):
-        pool.advance(0, images, targets, torch.Generator().manual_seed(7))
-        ages.append(pool.ages[0])
-        assert not network.training
-        if pool.ages[0] == 0:
-            pairs = zip(network.state_dict().values(), fresh.state_dict().values(), strict=True)
-            assert all(torch.equal(ours, theirs) for ours, theirs in pairs)
-            assert not pool.optimisers[0].state
-    assert ages == [1, 2, 0, 1]
-    assert network.blocks[0].norm.num_batches_tracked == 1  # statistics come from updates alone
-
-
-def test_an_update_of_a_member_leaves_no_gradient_behind() -> None:
-    pool = Pool([networks.build("mlp", (1, 4, 4), 2)], lambda p: torch.optim.SGD(p, lr=0.1), oldest=2)
-    images, targets = torch.ones(3, 1, 4, 4, requires_grad=True), torch.ones(3, 2, requires_grad=True)
-    before = nn.functional.mse_loss(pool.members[0](images), targets)
-    pool.update(0, images, targets)
-    assert nn.functional.mse_loss(pool.members[0](images), targets) < before
-    assert images.grad is None
-    assert targets.grad is None
-    assert all(parameter.grad is None for parameter in pool.members[0].parameters())
-
-
-# ----------------------------------------------------------------------------------------------------------------- LAMB
-
-
-def test_lamb_moves_a_tensor_by_a_fraction_of_its_norm() -> None:
-    tensor = torch.tensor([3.0, 4.0], requires_grad=True)
-    optimiser = Lamb([tensor], lr=0.1, eps=0.0)
-    for gradient, step in (([2.0, -5.0], 1), ([2.0, -5.0], 2)):
-        before = tensor.detach().clone()
-        tensor.grad = torch.tensor(gradient)
-        optimiser.step()
-        # Constant gradients: Adam's direction is their sign, of norm sqrt(2).
-        expected = before - 0.1 * before.norm() / 2**0.5 * torch.tensor([1.0, -1.0])
-        torch.testing.assert_close(tensor.detach(), expected, msg=f"step {step}")
-
-
-def test_lamb_moves_a_tensor_of_zeros_as_adam_does() -> None:
-    tensor = torch.zeros(2, requires_grad=True)
-    tensor.grad = torch.tensor([1.0, -2.0])
-    Lamb([tensor], lr=0.1, eps=0.0).step()
-    torch.testing.assert_close(tensor.detach(), torch.tensor([-0.1, 0.1]))
 
 
 # ------------------------------------------------------------------------------------------------------------------ KIP
