@@ -49,6 +49,8 @@ class Batches:
         self._order = (-1, torch.empty(0, dtype=torch.int64))  # of one epoch
         check_labels(source.labels, recipe)
         self.steps_per_epoch = steps_per_epoch(source, recipe)
+        whole = recipe.epochs * self.steps_per_epoch
+        self.steps = whole if recipe.updates is None else min(whole, recipe.updates)  # of the whole training
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -59,17 +59,16 @@ def train(
     network.train()
     optimiser = build_optimiser((p for p in network.parameters() if p.requires_grad), recipe)
     compute = SequentialStep(network, recipe.loss, engine)
-    total = recipe.epochs * batches.steps_per_epoch
-    steps: Iterable[int] = range(total)
+    steps: Iterable[int] = range(batches.steps)
     if run is not None:
-        steps = run.loop(phase, total, run.state(network=network, optimiser=optimiser))
+        steps = run.loop(phase, batches.steps, run.state(network=network, optimiser=optimiser))
 
     def gradient(epoch: int, step: int) -> Tensor:
         seed_globally(rng("dropout", epoch, step).initial_seed(), device)
         return compute(batches(epoch, step))
 
     with private_randomness(device):
-        _descend(steps, recipe, batches.steps_per_epoch, optimiser, gradient, _observer(run, on_step))
+        _descend(steps, recipe, batches, optimiser, gradient, _observer(run, on_step))
     _check_parameters(network.parameters())
 
 
@@ -109,12 +108,11 @@ def train_seeds(
     def gradient(epoch: int, step: int) -> Tensor:
         return compute([batches(epoch, step) for batches in streams])
 
-    total = recipe.epochs * first.steps_per_epoch
-    steps: Iterable[int] = range(total)
+    steps: Iterable[int] = range(first.steps)
     if run is not None:
         state = run.state(parameters=compute.parameters, buffers=compute.buffers, optimiser=optimiser)
-        steps = run.loop("train", total, state)
-    _descend(steps, recipe, first.steps_per_epoch, optimiser, gradient, on_step)
+        steps = run.loop("train", first.steps, state)
+    _descend(steps, recipe, first, optimiser, gradient, on_step)
     compute.write_back()
     for network in networks:
         _check_parameters(network.parameters())
@@ -134,24 +132,24 @@ def _place(network: nn.Module, recipe: Recipe, engine: Engine) -> None:
 def _descend(
     steps: Iterable[int],
     recipe: Recipe,
-    steps_per_epoch: int,
+    batches: Batches,
     optimiser: Optimizer,
     gradient: Callable[[int, int], Tensor],
     observe: OnStep | None,
 ) -> None:
-    schedule = recipe.schedule
-    last = recipe.epochs * steps_per_epoch - 1
+    schedule, steps_per_epoch = recipe.schedule, batches.steps_per_epoch
+    passes = batches.steps / steps_per_epoch
     for index in steps:
         epoch, step = divmod(index, steps_per_epoch)
         if step == 0 and schedule.restarts(epoch):
             restart(optimiser)
-        set_rate(optimiser, recipe.lr * schedule.multiplier(epoch, step, steps_per_epoch, recipe.epochs))
+        set_rate(optimiser, recipe.lr * schedule.multiplier(epoch, step, steps_per_epoch, passes))
         losses = gradient(epoch, step)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         if observe is not None:
             observe(epoch, step, losses)
-        if index % _CHECK_EVERY == 0 or index == last:
+        if index % _CHECK_EVERY == 0 or index == batches.steps - 1:
             _check_losses(losses, epoch, step)
 
 

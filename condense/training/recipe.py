@@ -50,6 +50,7 @@ class Recipe:
         betas: of Adam and AdamW only.
         decay: "all" parameters, or "matrices": those of two or more dimensions (no bias, no norm).
         augment, mix: specifications as `condense.augment.from_spec` reads them, or None.
+        updates: optimiser steps after which training ends within its last pass; None: with it.
         drop_last: leave out an epoch's last batch when it is not full (never the only one).
 
     Raises:
@@ -71,9 +72,12 @@ class Recipe:
     loss: Loss = field(default_factory=Loss)
     drop_last: bool = False
     precision: str = "float32"
+    updates: int | None = None
 
     def __post_init__(self) -> None:
         _whole("epochs", self.epochs)
+        if self.updates is not None:
+            _whole("updates", self.updates)
         _whole("batch", self.batch)
         _one_of("optimiser", self.optimiser, OPTIMISERS)
         _one_of("precision", self.precision, PRECISIONS)
@@ -117,8 +121,11 @@ class Recipe:
         return dataclasses.replace(self, **changes)
 
     def spec(self) -> dict[str, Any]:
-        """Plain JSON values; `from_spec(spec())` is equal to this recipe."""
-        return _plain(self)
+        """Plain JSON values; `from_spec(spec())` is equal to this recipe.
+
+        Without `updates` where there are none: recipes have names, and this field came after the first of them.
+        """
+        return {name: value for name, value in _plain(self).items() if name != "updates" or value is not None}
 
     @classmethod
     def from_spec(cls, spec: Mapping[str, Any]) -> Recipe:

@@ -62,11 +62,11 @@ class Schedule:
         if self.warmup >= epochs and self.warmup:
             raise BadInput(f"a warm-up of {self.warmup} epochs does not fit into {epochs} epochs")
 
-    def multiplier(self, epoch: int, step: int, steps_per_epoch: int, epochs: int) -> float:
-        """Of the learning rate in step `step` of epoch `epoch`, both counted from 0."""
+    def multiplier(self, epoch: int, step: int, steps_per_epoch: int, epochs: float) -> float:
+        """Of the learning rate in step `step` of epoch `epoch`, both counted from 0; `epochs` may end in a part."""
         done = epoch * steps_per_epoch + step
         if self.kind == "one-cycle":
-            return _one_cycle(done, epochs * steps_per_epoch, self.rise)
+            return _one_cycle(done, round(epochs * steps_per_epoch), self.rise)
         if epoch < self.warmup:
             return (done + 1) / (self.warmup * steps_per_epoch)
         if self.kind == "drop-restart":

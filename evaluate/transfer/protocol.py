@@ -8,6 +8,7 @@ the source. It is used by fine-tuning all of it, or by a linear probe of its fea
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -42,11 +43,15 @@ class FineTuning(Part):
 
     recipe: dict[str, Any]  # condense.training.Recipe but for the epochs
     updates: int = Field(ge=1)
+    whole_passes: bool = True  # end with the pass that comes nearest to them, not after the last one of them
 
     def recipe_for(self, samples: int, *, flips: bool) -> Recipe:
-        """As many whole passes over so many images as come nearest to `updates`, at least one."""
+        """As many passes over so many images as make `updates`, or the whole passes that come nearest, at least one."""
         one_pass = fitted({**self.recipe, "epochs": 1}, samples, None, flips)
-        return one_pass.replace(epochs=max(1, round(self.updates / one_pass.steps_per_epoch(samples))))
+        passes = self.updates / one_pass.steps_per_epoch(samples)
+        if self.whole_passes:
+            return one_pass.replace(epochs=max(1, round(passes)))
+        return one_pass.replace(epochs=math.ceil(passes), updates=self.updates)
 
 
 class Pretraining(Part):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -85,6 +86,24 @@ def test_training_is_the_published_loop_written_out(stream: Stream, source: Resi
             rate *= 0.1
             optimiser = torch.optim.SGD(network.parameters(), lr=rate, momentum=0.9, weight_decay=5e-4)
     torch.testing.assert_close(state(found), state(network), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("engine", [DOUBLE, replace(DOUBLE, name="batched")], ids=lambda engine: engine.name)
+def test_updates_end_a_training_within_a_pass(engine: Engine, stream: Stream, source: Resident, build: Build) -> None:
+    """Ten steps of four a pass; the cosine spans what is made, and a pass that they fill is a whole one."""
+    seen: list[tuple[int, int]] = []
+    recipe = TWENTY_STEPS.replace(epochs=3, updates=10, schedule=Schedule("constant"))
+    (found,) = train_seeds(
+        build(SMALL), source, recipe, [stream(0)], engine=engine, on_step=lambda e, s, _: seen.append((e, s))
+    )
+    assert seen == [(step // 4, step % 4) for step in range(10)]
+    (longer,) = train_seeds(build(SMALL), source, recipe.replace(updates=11), [stream(0)], engine=engine)
+    assert not torch.equal(state(found), state(longer))
+    falling = Schedule("cosine", per="step")
+    assert falling.multiplier(2, 1, 4, 10 / 4) == pytest.approx((1 + math.cos(math.pi * 0.9)) / 2)
+    (whole,) = train_seeds(build(SMALL), source, recipe.replace(updates=None, epochs=2), [stream(0)], engine=engine)
+    (same,) = train_seeds(build(SMALL), source, recipe.replace(updates=8), [stream(0)], engine=engine)
+    assert torch.equal(state(whole), state(same))
 
 
 def test_momentum_restarts_at_the_drop(stream: Stream, source: Resident, build: Build) -> None:

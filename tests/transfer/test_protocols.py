@@ -17,7 +17,9 @@ from condense.training import Recipe
 # A published version never changes. To change a protocol, add a file of the next version and its digest here.
 PUBLISHED = {
     "transfer-1": "8749528f9ec4e7fdece97cefe1b8c6be620d7f2baa4eda419a150e112868fcb8",
+    "transfer-2": "73b02718fb982e65fa3b2c0f26813ce315532a64bb316b8067cd201bd6b8f242",
     "transfer-narrow-1": "b4e8f7b8cbad8a53bae80795c4529aa0f21597b75d9371137ed51d0280cb93da",
+    "transfer-narrow-2": "1be86742e30ecd78498f4f26710b13443553f2baa8ddf8bb5019092f1e045773",
     "transfer-quick-1": "51d687cc75a87240c1ee7135687cdab0cac28e7faeedd13ad69fc9d5b780c5d9",
     "transfer-short-1": "b6ca0e308283ad56560ec10bfd468087b44f0fab9e429147d8ba5d6dd456454f",
     "transfer-short-2": "ac5f82d3e0e8fa5af6531194e2f9238082e75011175cd837830aded36eef98e8",
@@ -81,7 +83,7 @@ def test_representations_are_fitted_without_augmentation_as_published() -> None:
     assert (recipe.epochs, recipe.batch, recipe.lr, recipe.augment, recipe.loss.kind) == (1000, 256, 0.1, None, "mse")
     assert protocol.fine_tune is not None
     tuned = protocol.fine_tune.recipe_for(50_000, flips=False)
-    assert abs(tuned.epochs * tuned.steps_per_epoch(50_000) - 10_000) < 100
+    assert (tuned.epochs, tuned.updates) == (52, 10_000)
     assert tuned.augment == {"kind": "crop-flip", "padding": 4, "flip": False}
 
 
@@ -89,6 +91,18 @@ def test_fine_tuning_makes_whole_passes_nearest_to_its_updates(make_protocol) ->
     tuning = make_protocol().fine_tune
     passes = [tuning.recipe_for(samples, flips=True).epochs for samples in (8, 32, 44, 64, 1000)]
     assert passes == [12, 3, 2, 2, 1]  # 12 updates of batches of 8
+
+
+def test_fine_tuning_makes_exactly_its_updates_where_a_pass_may_end_early() -> None:
+    """500 in batches of 128: half of CIFAR-10, Fashion-MNIST, and a hundredth of the former."""
+    tuning = protocols.load("transfer-narrow-2").fine_tune
+    assert tuning is not None
+    for samples, passes in ((25_000, 3), (60_000, 2), (250, 250)):
+        recipe = tuning.recipe_for(samples, flips=True)
+        assert (recipe.epochs, recipe.updates) == (passes, 500)
+    before = protocols.load("transfer-narrow-1").fine_tune
+    assert before is not None
+    assert before.recipe_for(25_000, flips=True).updates is None
 
 
 def test_settings_are_every_use_with_every_share(make_protocol) -> None:
