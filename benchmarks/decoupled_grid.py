@@ -37,10 +37,10 @@ is, since a request names the code of its method.
 `table` prints accuracies, the paired differences by the rule of the leaderboard, the means of each distillation seed,
 CV-DD's prior performances and votes, and what each set takes on disk. `teachers` prints the committee's accuracy on
 held-out and on test images and writes it to results/benchmarks/decoupled-teachers.json; nothing is chosen by the
-latter. Distillation seeds share the teachers, so their spread
-leaves out the luck of a teacher; they share its prior performance, which is one draw, too. Ablations of CV-DD's start
-and batch-norm term vote as the whole method does, by its priors. `infer-static` trains for a number of passes, so
-INFER's 280 views make 2,000 updates there and 100 plain images with its labels 800.
+latter. Distillation seeds share the teachers, so their spread leaves out the luck of a teacher; they share its prior
+performance, which is one draw, too. Ablations of CV-DD's start and batch-norm term vote as the whole method does, by
+its priors. `infer-static` trains for a number of passes, so INFER's 280 views make 2,000 updates there and 100 plain
+images with its labels 800.
 
 What the size changes of the published settings: a quarter of CV-DD's and SRe2L++'s steps; crops and flips for SRe2L,
 so that CDA differs from it by the schedule alone; one ResNet-18 for RDED; the same kind of labels for all but RDED and

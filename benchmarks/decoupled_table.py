@@ -36,6 +36,7 @@ def table(
     """
     outcomes = Outcomes(results)
     folders = {row.name: [row.folder(seed) for seed in range(row.seeds)] for row in known}
+    sizes = {row.name: images_trained_on(row) for row in chosen}
     for protocol, students in networks.items():
         for network in students:
             found = {name: outcomes.accuracies(sets, protocol, network) for name, sets in folders.items()}
@@ -44,7 +45,8 @@ def table(
             print("|---|---|---|---|---|")
             for row in chosen:
                 if found[row.name]:
-                    print(mean_line(row, found[row.name], protocol, network))
+                    made = updates(sizes[row.name], protocol, network)
+                    print(mean_line(row.name, found[row.name], made))
             print("\n| row | against | difference (95 %) | p, Holm-corrected in this table | by set | verdict |")
             print("|---|---|---|---|---|---|")
             pairs = [(row.name, other) for row in chosen for other in row.against]
@@ -65,22 +67,26 @@ def table(
     return 0
 
 
-def mean_line(row: Row, values: Runs, protocol: str, network: str) -> str:
+def mean_line(name: str, values: Runs, made: str) -> str:
     from condense.evaluate.statistics import summary
 
     whole = summary(list(values.values()))
-    made = updates(row, protocol, network)
-    return f"| {row.name} | {interval(whole)} | {of_sets(values)} | {whole.n} | {made} |"
+    return f"| {name} | {interval(whole)} | {of_sets(values)} | {whole.n} | {made} |"
 
 
-def updates(row: Row, protocol: str, network: str) -> str:
-    """Optimiser steps that a protocol makes on the images that a set stands for; nothing where the set is not here."""
+def images_trained_on(row: Row) -> int | None:
+    """How many images a set stands for; None where the set is not here."""
     from condense import distilled
+
+    return len(distilled.load(row.folder(0)).view()) if row.folder(0).is_dir() else None
+
+
+def updates(samples: int | None, protocol: str, network: str) -> str:
+    """Optimiser steps that a protocol makes on so many images."""
     from condense.evaluate import protocols
 
-    if not row.folder(0).is_dir():
+    if samples is None:
         return ""
-    samples = len(distilled.load(row.folder(0)).view())
     recipe = protocols.load(protocol).recipe_for(network, samples, flips=True)
     return f"{recipe.epochs * recipe.steps_per_epoch(samples):,}"
 

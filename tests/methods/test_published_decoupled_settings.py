@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from setting_tables import differences, rows
 
 from condense import teachers
 from condense.methods import cda, cvdd, infer, rded, sre2l
@@ -95,11 +96,7 @@ TEACHERS: dict[tuple[str, str], tuple[list[str], str | None, int]] = {
     ("rded", "tiny-imagenet"): ([RESNET], "sre2l-tiny", 50),
     ("rded", "imagenet-1k"): ([LARGE_RESNET], None, 0),
 }
-
-
-def rows(text: str) -> list[dict[str, str]]:
-    head, *lines = (line.split() for line in text.strip().splitlines())
-    return [dict(zip(head, line, strict=True)) for line in lines]
+NAMES = {"method", "preset"}  # columns that say whose row it is
 
 
 def ids(row: dict[str, str]) -> str:
@@ -108,21 +105,6 @@ def ids(row: dict[str, str]) -> str:
 
 def config_of(row: dict[str, str], method: str | None = None) -> Any:
     return METHODS[row.get("method") or str(method)].PRESETS[row["preset"]].config
-
-
-def differences(row: dict[str, str], values: dict[str, Any]) -> dict[str, Any]:
-    """Columns whose printed value is not the preset's; numbers are compared as numbers, - is none."""
-    assert set(values) == set(row) - {"method", "preset"}
-    printed = {True: "yes", False: "no", None: "-"}
-    wrong = {}
-    for name, value in values.items():
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            same = float(row[name]) == value
-        else:
-            same = row[name] == (value if isinstance(value, str) else printed[value])
-        if not same:
-            wrong[name] = (row[name], value)
-    return wrong
 
 
 def shared(config: Any) -> dict[str, Any]:
@@ -141,14 +123,14 @@ def shared(config: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("row", rows(RECOVERY), ids=ids)
 def test_images_are_recovered_as_the_scripts_do(row: dict[str, str]) -> None:
     config = config_of(row)
-    assert not differences(row, {**shared(config), "batch": config.batch, "start": config.initial})
+    assert not differences(row, {**shared(config), "batch": config.batch, "start": config.initial}, NAMES)
     assert config.draws == "batch"
 
 
 @pytest.mark.parametrize("row", rows(COMPENSATORS), ids=ids)
 def test_compensators_are_made_as_the_scripts_do(row: dict[str, str]) -> None:
     config = config_of(row, "infer")
-    assert not differences(row, {**shared(config), "labels": config.labels})
+    assert not differences(row, {**shared(config), "labels": config.labels}, NAMES)
     assert config.draws == "batch"
     assert config.compensate
 
@@ -157,7 +139,7 @@ def test_compensators_are_made_as_the_scripts_do(row: dict[str, str]) -> None:
 def test_patches_are_cut_as_the_scripts_do(row: dict[str, str]) -> None:
     config = config_of(row, "rded")
     found = {"factor": config.factor, "pool": config.pool, "crops": config.crops, "scale": config.min_scale}
-    assert not differences(row, {**found, "T": config.temperature, "labels": config.labels})
+    assert not differences(row, {**found, "T": config.temperature, "labels": config.labels}, NAMES)
     assert config.rank
 
 
@@ -167,7 +149,7 @@ def test_labels_are_asked_for_as_the_scripts_do(row: dict[str, str]) -> None:
     # Labels that are asked while training have the mixes of the protocol; a recipe without any has nothing to hold.
     mix = None if row["labels"] == "teacher" and row["mix"] == "-" else config.label_mix
     found = {"labels": config.labels, "batch": config.label_batch, "mix": mix}
-    assert not differences(row, {**found, "statistics": config.label_statistics, "group": config.label_group})
+    assert not differences(row, {**found, "statistics": config.label_statistics, "group": config.label_group}, NAMES)
     assert config.label_epochs == 300
 
 

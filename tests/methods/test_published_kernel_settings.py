@@ -10,6 +10,7 @@ import dataclasses
 from typing import Any
 
 import pytest
+from setting_tables import differences, rows
 from torch import nn
 
 from condense import networks
@@ -31,11 +32,7 @@ published-large-ipc  64      128,256,512,1024  500000  3e-4  1024   10    100  3
 cifar100-ipc50       32      128,256,512       500000  3e-4  1024   10    100  3e-4       1e-6   no      zca-relative
 published-grey       28      128,256,512       500000  3e-4  1024   10    100  3e-4       1e-6   no      normalise
 """
-
-
-def rows(text: str) -> list[dict[str, str]]:
-    head, *lines = (line.split() for line in text.strip().splitlines())
-    return [dict(zip(head, line, strict=True)) for line in lines]
+NAMES = {"preset", "pixels"}  # columns that say whose row it is
 
 
 def ids(row: dict[str, str]) -> str:
@@ -53,18 +50,6 @@ def widths(network: Network) -> str:
 
 def batch_norms(network: Network) -> int:
     return sum(isinstance(layer, nn.BatchNorm2d) for layer in network.modules())
-
-
-def differences(row: dict[str, str], values: dict[str, Any]) -> dict[str, Any]:
-    """Columns whose printed value is not the preset's; numbers are compared as numbers."""
-    assert set(values) == set(row) - {"preset", "pixels"}
-    return {name: (row[name], value) for name, value in values.items() if not same(row[name], value)}
-
-
-def same(printed: str, value: Any) -> bool:
-    if isinstance(value, bool):
-        return printed == ("yes" if value else "no")
-    return printed == value if isinstance(value, str) else float(printed) == value
 
 
 @pytest.mark.parametrize("row", rows(KRR_ST), ids=ids)
@@ -86,7 +71,7 @@ def test_a_preset_of_krr_st_is_the_authors_command(row: dict[str, str]) -> None:
         "ridge": config.ridge,
         "padding": config.padding,
     }
-    assert differences(row, found) == {}
+    assert differences(row, found, NAMES) == {}
     assert batch_norms(network) == len(row["widths"].split(","))
 
 
@@ -129,7 +114,7 @@ def test_a_preset_of_frepo_is_the_authors_script(row: dict[str, str]) -> None:
         "mirror": config.mirror,
         "space": config.preprocessing,
     }
-    assert differences(row, found) == {}
+    assert differences(row, found, NAMES) == {}
     assert batch_norms(network) == len(row["widths"].split(",")) - 1  # before every convolution but the first
 
 
