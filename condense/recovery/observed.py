@@ -20,6 +20,7 @@ from torch._prims_common import suggest_memory_format
 from condense.errors import BadInput
 from condense.networks import Network
 from condense.preprocessing import Preprocessing
+from condense.recovery.convolutions import filter_convolutions
 
 if TYPE_CHECKING:
     from condense.run import Run
@@ -94,9 +95,14 @@ def observe(teachers: Sequence[Teacher], space: Preprocessing, run: Run) -> list
 
 
 def placed(observed: Observed, run: Run) -> Observed:
-    """On the run's device; on a CPU in the memory order in which convolutions and batch norms need no conversion."""
+    """On the run's device; on a CPU in the memory order in which convolutions and batch norms need no conversion.
+
+    Where a CPU runs compiled code, with `filter_convolutions`.
+    """
     run.place(observed)
     if run.device.type == "cpu":
+        if run.compiles:
+            filter_convolutions(observed.network)
         observed.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in PyTorch's stubs
     return observed
 
@@ -172,6 +178,8 @@ def _moments(maps: Tensor) -> tuple[Tensor, Tensor]:
 
 def _affine(maps: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     """scale * maps + shift a channel, in one pass: batch norm's own kernel, with nothing left to normalise."""
+    if torch.compiler.is_compiling():  # in its own words, which a compiler computes again instead of keeping maps
+        return maps * _of_channels(scale) + _of_channels(shift)
     return F.batch_norm(maps, torch.zeros_like(scale), torch.ones_like(scale), scale, shift, eps=0.0)
 
 

@@ -14,13 +14,13 @@ import torch
 
 from condense import files
 from condense.errors import BadInput
+from condense.machine_code import machine_code
 from condense.progress import NoProgress, Progress
 from condense.run import cached
 from condense.run.clock import Clock
 from condense.run.folder import begun
 from condense.run.jobs import Jobs
 from condense.run.loop import Phase
-from condense.run.machine_code import machine_code
 from condense.run.randomness import generator
 from condense.run.settings import Settings
 from condense.run.state import State

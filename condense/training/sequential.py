@@ -5,18 +5,15 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from condense.machine_code import machine_code
 from condense.training.batches import Batch
 from condense.training.engines import Engine
 from condense.training.losses import loss_value
 from condense.training.recipe import Loss
-
-# A process may meet many networks and shapes of batch; each is one entry of this cache, not a fault to give up on.
-_GRAPHS = 512
 
 
 def objective(network: nn.Module, images: Tensor, target: Tensor, loss: Loss, half: bool) -> Tensor:
@@ -39,16 +36,7 @@ def compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
     Networks are arguments and their weights are inputs of the graph, so all seeds of an architecture share it.
     """
-    import torch._dynamo
-
-    graph = torch.compile(function, fullgraph=True, dynamic=False)
-
-    @functools.wraps(function)
-    def call(*arguments: Any) -> Tensor:
-        with torch._dynamo.config.patch(recompile_limit=_GRAPHS, accumulated_recompile_limit=_GRAPHS):
-            return graph(*arguments)
-
-    return call
+    return machine_code(function, whole=True)
 
 
 class SequentialStep:

@@ -7,6 +7,7 @@ are cut into pieces whose maps stay in the processor's cache: the loss is a sum 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -15,14 +16,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from condense.flat import FlatNetwork
+from condense.machine_code import machine_code
 from condense.unroll.lowered import Lowered, LoweredConvNet
 from condense.unroll.steps import Pull
 
 # The first maps of this many images take 10 MB at 32 pixels and width 128; a pass over those of 100 images ran at half
 # the speed of one over 20, and at a third of one over 10 (AMD EPYC, 32 MB of third-level cache).
 _PIECE = 20
-# Graphs that a process may build, a few for each architecture and size of piece.
-_GRAPHS = 512
 
 Build = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -56,7 +56,7 @@ class Compiled:
     """
 
     def __init__(self, network: FlatNetwork, half: bool, rows: int, build: Build | None = None):
-        build = build or _machine_code
+        build = build or functools.partial(machine_code, whole=True)
         self._size = network.size
         self._classes = network.shapes["classifier.bias"][0]
         self._network = LoweredConvNet(network, half)
@@ -190,12 +190,3 @@ def compiled_step(network: FlatNetwork, half: bool, largest: int, example: Tenso
         return step
 
     return network.derived(("compiled step", half, rows, example.shape[1:], example.dtype), build)
-
-
-def _machine_code(function: Callable[..., Any]) -> Callable[..., Any]:
-    import torch._dynamo
-
-    # A process may meet many networks; each is one entry of the compiler's cache, not a fault to give up on.
-    for limit in ("recompile_limit", "accumulated_recompile_limit"):
-        setattr(torch._dynamo.config, limit, max(_GRAPHS, getattr(torch._dynamo.config, limit)))
-    return torch.compile(function, fullgraph=True, dynamic=False)

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from condense.errors import BadInput
 from condense.flat import FlatNetwork
 from condense.networks.convnet import ConvBlock, ConvNet
-from condense.unroll.winograd import convolve, transformed_kernels
+from condense.winograd import convolve, transformed_kernels
 
 
 class Lowered(NamedTuple):

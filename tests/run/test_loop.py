@@ -351,7 +351,7 @@ def test_every_structure_of_a_compiled_function_gets_a_graph(
     """Beyond its usual limit of eight the compiler would leave functions uncompiled, with a line in its log."""
     limits: list[int] = []
 
-    def recording(function: Callable[..., object], *, dynamic: bool) -> Callable[..., object]:
+    def recording(function: Callable[..., object], *, fullgraph: bool, dynamic: bool) -> Callable[..., object]:
         def call(*arguments: object) -> object:
             limits.append(torch._dynamo.config.recompile_limit)
             return function(*arguments)

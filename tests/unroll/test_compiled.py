@@ -18,7 +18,6 @@ from condense.unroll import Engine, outer_loss
 from condense.unroll.adjoint import ConstantMemoryUnroll, Plan
 from condense.unroll.compiled import Compiled, compiled_step
 from condense.unroll.lowered import LoweredConvNet
-from condense.unroll.winograd import convolve, transformed_kernels
 
 # PyTorch 2.13 raises these itself when its rules of forward differentiation and its compiler are loaded; to be removed
 # when it no longer does (2026-11).
@@ -40,29 +39,6 @@ def uncompiled(given: Any, rows: int, *, half: bool = False, exact: bool = True)
     targets = labels.softmax(1) if given.soft else labels
     loss, _ = ConstantMemoryUnroll.apply(images, targets, step_size, Plan(inner, segment, step, exact))
     return list(torch.autograd.grad(loss, [leaf for leaf in (images, labels, step_size) if leaf.requires_grad]))
-
-
-@pytest.mark.parametrize("shape", [(2, 5, 8, 8), (1, 3, 4, 12), (2, 2, 7, 5), (1, 1, 1, 2)])
-def test_minimal_filtering_is_the_convolution(shape: tuple[int, ...]) -> None:
-    rng = torch.Generator().manual_seed(0)
-    maps = torch.randn(shape, generator=rng, dtype=torch.float64)
-    weight = torch.randn(6, shape[1], 3, 3, generator=rng, dtype=torch.float64)
-    found = convolve(maps.permute(0, 2, 3, 1), transformed_kernels(weight))
-    torch.testing.assert_close(found.permute(0, 3, 1, 2), F.conv2d(maps, weight, padding=1))
-
-
-def test_its_points_keep_rounding_small() -> None:
-    """1.3 % with products of bfloat16; with the points 0, 1, -1, 2, -2 and infinity it would be 2.9 %."""
-    rng = torch.Generator().manual_seed(0)
-    maps = torch.randn(16, 64, 8, 8, generator=rng, dtype=torch.float64).relu()
-    weight = torch.randn(32, 64, 3, 3, generator=rng, dtype=torch.float64)
-
-    def product(left: Tensor, right: Tensor) -> Tensor:
-        return (left.bfloat16() @ right.bfloat16()).double()
-
-    exact = F.conv2d(maps, weight, padding=1)
-    found = convolve(maps.permute(0, 2, 3, 1), transformed_kernels(weight), product).permute(0, 3, 1, 2)
-    assert float((found - exact).norm() / exact.norm()) < 0.015
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -189,7 +165,7 @@ def test_machine_code_gives_the_same_gradient(problem: Any) -> None:
 
 
 def test_a_step_is_built_once_for_each_network_and_size(problem: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("condense.unroll.compiled._machine_code", lambda function: function)
+    monkeypatch.setattr("condense.unroll.compiled.machine_code", lambda function, whole: function)
     given = problem(dtype=torch.float32)
     network, example = given.parts()[0].network, torch.zeros(1, 3, 8, 8)
     first = compiled_step(network, False, 6, example)

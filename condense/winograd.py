@@ -60,37 +60,69 @@ FILTERING = Filtering(
 _SIDE = len(FILTERING.back)  # m, pixels along each side of what a tile is for
 
 
+def _mirrored(filtering: Filtering) -> Filtering:
+    """What makes of transformed kernels the convolution with the kernels turned by half a circle.
+
+    A kernel read backwards has at a point a the value of the kernel at 1/a, times a^2. The points are reciprocal in
+    pairs, so its transform has the same numbers at other places, up to factors that go to the way back.
+    """
+    pairs = [5, 3, 4, 1, 2, 0]  # the place of 1/a for each place
+    factors = [filtering.kernel[p][2] / filtering.kernel[pairs[p]][0] if p else 1.0 for p in range(_SIDE + 2)]
+    back = tuple(tuple(factors[p] * row[p] for p in pairs) for row in filtering.back)
+    return Filtering(tuple(filtering.tile[p] for p in pairs), filtering.kernel, back)
+
+
+MIRRORED = _mirrored(FILTERING)
+
+
 def transformed_kernels(weight: Tensor) -> Tensor:
     """Kernels (K, C, 3, 3) as a matrix for each place of a tile, (places, C, K)."""
     spread = torch.tensor(FILTERING.kernel, dtype=weight.dtype, device=weight.device)
     return torch.einsum("pa,kcab,qb->qpck", spread, weight, spread).flatten(0, 1)
 
 
-def convolve(maps: Tensor, kernels: Tensor, product: Callable[[Tensor, Tensor], Tensor] = torch.bmm) -> Tensor:
+def tiles_of(height: int, width: int) -> int:
+    """How many tiles, of 16 pixels each, cover one map."""
+    return _tiles_along(height) * _tiles_along(width)
+
+
+def convolve(
+    maps: Tensor,
+    kernels: Tensor,
+    product: Callable[[Tensor, Tensor], Tensor] = torch.bmm,
+    filtering: Filtering = FILTERING,
+) -> Tensor:
     """Convolution of maps (N, H, W, C), padded by one zero, with `transformed_kernels`.  Returns (N, H, W, K).
 
     product: of two stacks of matrices, (places, R, C) and (places, C, K).
+    filtering: `MIRRORED` for the kernels turned by half a circle.
     """
     count, height, width, channels = maps.shape
-    down, across = -(-height // _SIDE), -(-width // _SIDE)  # tiles; what they cover beyond the map is cut off again
+    down, across = _tiles_along(height), _tiles_along(width)  # what they cover beyond the map is cut off again
     # One zero on each side, and as many more as make groups of m rows and columns, one group more than there are tiles:
     # the last tile takes its two overlapping rows from it.
     beyond = (_SIDE * across + _SIDE - 1 - width, _SIDE * down + _SIDE - 1 - height)
     maps = F.pad(maps, (0, 0, 1, beyond[0], 1, beyond[1]))
-    tiles = _tiles(_tiles(maps, down, 1), across, 3)  # (q, p, N, down, across, C), with places p down and q across
+    tiles = _tiles(
+        _tiles(maps, down, 1, filtering), across, 3, filtering
+    )  # (q, p, N, down, across, C), with places p down and q across
     products = product(tiles.reshape(len(kernels), count * down * across, channels), kernels)
     blocks = products.view(_SIDE + 2, _SIDE + 2, count, down, across, -1)
-    rows = torch.stack(_combine(FILTERING.back, list(blocks)), dim=4)  # (p, N, down, across, m, K)
-    whole = torch.stack(_combine(FILTERING.back, list(rows)), dim=2)  # (N, down, m, across, m, K)
+    rows = torch.stack(_combine(filtering.back, list(blocks)), dim=4)  # (p, N, down, across, m, K)
+    whole = torch.stack(_combine(filtering.back, list(rows)), dim=2)  # (N, down, m, across, m, K)
     return whole.reshape(count, _SIDE * down, _SIDE * across, -1)[:, :height, :width]
 
 
-def _tiles(maps: Tensor, count: int, dim: int) -> Tensor:
+def _tiles_along(side: int) -> int:
+    return -(-side // _SIDE)
+
+
+def _tiles(maps: Tensor, count: int, dim: int, filtering: Filtering) -> Tensor:
     """`count` stretches of m + 2 along `dim`, overlapping by two and transformed: a new first dimension of m + 2."""
     groups = maps.unflatten(dim, (count + 1, _SIDE))
     first, second = groups.narrow(dim, 0, count), groups.narrow(dim, 1, count)
     stretch = [first.select(dim + 1, i) for i in range(_SIDE)] + [second.select(dim + 1, i) for i in range(2)]
-    return torch.stack(_combine(FILTERING.tile, stretch))
+    return torch.stack(_combine(filtering.tile, stretch))
 
 
 def _combine(rows: Rows, parts: list[Tensor]) -> list[Tensor]:
