@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from grid_runs import Outcomes, call, changes, interval, of_sets, piloted
+from grid_runs import Outcomes, call, changes, interval, of_sets, unchosen
 
 DATASET, BUDGETS, SEEDS, EVALUATIONS = "cifar10", (1, 10), 2, 3
 PROTOCOLS = ("hard-narrow", "soft-narrow")
@@ -37,6 +37,7 @@ ROOT = Path("runs/frepo-grid")
 PILOT = Path("results/benchmarks/pilot.json")
 PRESET = "published-cifar10"
 STEPS = {1: 6_000, 10: 3_000}
+TRIED = (0.001, 0.003, 0.01)
 RATES = {1: 0.003, 10: 0.003}  # of images and labels, by budget, the best of the pilots; published 3e-4
 SHARED: dict[str, Any] = {"network": "convnet:width=32,growth=2,norm=batch,norm_at=input", "real_batch": 256}
 
@@ -71,7 +72,7 @@ def main() -> int:
     if given.action == "table":
         return table(given.results)
     if not given.dry_run and (lacking := unpiloted()):
-        options.error(f"{PILOT} has no pilot of {' and '.join(lacking)}: run it, and set RATES by what it finds")
+        options.error(f"{PILOT}: {'; '.join(lacking)}: run the pilot, and set RATES by what it finds")
     number, of = map(int, given.share.split("/"))
     everything = [(row, seed) for row in settings() for seed in range(SEEDS)]
     failed = 0
@@ -81,12 +82,10 @@ def main() -> int:
 
 
 def unpiloted() -> list[str]:
-    """The budgets whose rate was not among those that a pilot tried."""
-    return [
-        f"IPC {ipc} with lr={rate:g}"
-        for ipc, rate in RATES.items()
-        if not piloted(PILOT, ["frepo", DATASET, f"ipc={ipc}", f"lr={rate:g}"])
-    ]
+    """Why a rate is not what the pilot of its budget found best, for each budget where that is so."""
+    words = ["frepo", DATASET, PRESET, "recipe=hard-narrow", *(f"{name}={value}" for name, value in SHARED.items())]
+    found = [unchosen(PILOT, [*words, f"ipc={ipc}"], "lr", rate, TRIED) for ipc, rate in RATES.items()]
+    return [reason for reason in found if reason is not None]
 
 
 def commands(row: Setting, seed: int, results: Path, threads: int) -> list[list[str]]:

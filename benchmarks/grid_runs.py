@@ -6,6 +6,7 @@ Used by trajectory_grid.py, decoupled_grid.py and frepo_grid.py.
 from __future__ import annotations
 
 import shlex
+import statistics
 import subprocess
 import sys
 from collections.abc import Collection, Mapping, Sequence
@@ -27,11 +28,28 @@ def call(words: list[str], dry_run: bool) -> bool:
     return dry_run or subprocess.run([sys.executable, "-m", "condense.cli", *words], check=False).returncode == 0
 
 
-def piloted(path: Path, words: Collection[str]) -> bool:
-    """Whether a pilot of benchmarks/pilot.py whose name has all these words stands in a file."""
+def unchosen(path: Path, words: Collection[str], field: str, value: float, tried: Sequence[float]) -> str | None:
+    """Why a value of a field is not what a pilot of benchmarks/pilot.py found best; None if it is.
+
+    path: the pilot's file.  words: of the pilot's name but for the field.  tried: all values that have to be there.
+    Values that are equally good may all be chosen.
+    """
     from condense import files
 
-    return path.is_file() and any(set(words) <= set(name.split()) for name in files.read_json(path))
+    known = files.read_json(path) if path.is_file() else {}
+    means = {
+        each: statistics.fmean(accuracy for accuracies in found.values() for accuracy in accuracies)
+        for each in tried
+        for name, found in known.items()
+        if found and {*words, f"{field}={each:g}"} <= set(name.split())
+    }
+    about = " ".join(word for word in words if word.startswith(("initial=", "ipc=")))
+    if lacking := [f"{each:g}" for each in tried if each not in means]:
+        return f"{about}: {field} {', '.join(lacking)} not tried"
+    best = max(means, key=lambda each: means[each])
+    if value not in means or means[value] < means[best] - 1e-9:
+        return f"{about}: {field}={best:g} is better than {value:g}"
+    return None
 
 
 def interval(value: Any, sign: str = "") -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-import json
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -35,7 +34,7 @@ def test_cda_differs_from_its_baseline_in_the_schedule_alone(grid: ModuleType) -
     differing = {name for name in base.keys() | cda.keys() if base.get(name) != cda.get(name)}
     assert differing - {"label_epochs"} == {"curriculum", "milestone"}
     assert base["label_epochs"] == cda["label_epochs"]
-    assert rows["cda"].against == ("sre2l-with-crops",)
+    assert rows["cda"].against[0] == "sre2l-with-crops"
 
 
 def test_committee_and_baseline_share_everything_but_the_committee(grid: ModuleType) -> None:
@@ -69,14 +68,15 @@ def test_an_ablation_of_the_committee_votes_as_the_whole_method_does(
 def test_nothing_runs_before_the_weights_are_piloted(
     grid: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    pilot = tmp_path / "pilot.json"
-    monkeypatch.setattr(grid, "PILOT", pilot)
-    assert len(grid.unpiloted()) == 2
-    rest = "steps=1000"
-    pilot.write_text(json.dumps({f"sre2l cifar10 ipc=10 initial=noise {rest} statistics_weight=0.01": 1}))
-    assert grid.unpiloted() == ["initial=medium with statistics_weight=0.01"]
-    monkeypatch.setattr(grid, "WEIGHTS", {"noise": 0.1})
-    assert grid.unpiloted() == ["initial=noise with statistics_weight=0.1"]
+    missing = tmp_path / "pilot.json"
+    monkeypatch.setattr(grid, "PILOT", missing)
+    assert grid.unpiloted()[0] == "ipc=10 initial=medium: statistics_weight 0.01, 0.1, 1 not tried"
+    monkeypatch.undo()
+    assert grid.unpiloted() == []
+    monkeypatch.setattr(grid, "WEIGHTS", {"noise": 1.0})
+    assert grid.unpiloted() == ["ipc=10 initial=noise: statistics_weight=0.1 is better than 1"]
+    monkeypatch.setattr(grid, "TRIED", (0.1, 10.0))
+    assert grid.unpiloted() == ["ipc=10 initial=noise: statistics_weight 10 not tried"]
 
 
 def test_no_student_and_no_teacher_of_a_protocol_makes_images(grid: ModuleType) -> None:

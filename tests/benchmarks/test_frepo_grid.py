@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-import json
 from pathlib import Path
 from types import ModuleType
 
@@ -24,9 +23,10 @@ def test_nothing_runs_before_the_rates_are_piloted(
 ) -> None:
     monkeypatch.setattr(grid, "PILOT", tmp_path / "pilot.json")
     assert len(grid.unpiloted()) == 2
-    tried = f"frepo cifar10 published-cifar10 ipc=10 recipe=hard-narrow lr={grid.RATES[10]:g}"
-    grid.PILOT.write_text(json.dumps({tried: {}, "frepo cifar10 published-cifar10 ipc=1 lr=7": {}}))
-    assert grid.unpiloted() == [f"IPC 1 with lr={grid.RATES[1]:g}"]
+    monkeypatch.undo()
+    assert grid.unpiloted() == []
+    monkeypatch.setattr(grid, "RATES", {1: 0.003, 10: 0.01})
+    assert grid.unpiloted() == ["ipc=10: lr=0.003 is better than 0.01"]
 
 
 def test_only_its_size_and_rate_differ_from_the_published_preset(grid: ModuleType) -> None:
