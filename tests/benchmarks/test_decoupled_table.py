@@ -61,7 +61,7 @@ def test_a_comparison_that_is_missing_is_named(tables: ModuleType, repository: P
     found["rded-labels-cvdd"] = {}
     assert tables.missing([rows["cvdd"]], rows, "cvdd-cifar10", found) == ["cvdd against rded-labels-cvdd"]
     # By the common protocols the same set stands beside sets, not beside labels.
-    assert tables.missing([rows["cvdd"]], rows, "soft-narrow", found) == []
+    assert tables.missing([rows["cvdd"]], rows, "soft-narrow", found) == ["cvdd against random", "cvdd against rded"]
 
 
 def test_a_row_that_is_not_ahead_is_not_called_so(tables: ModuleType) -> None:
