@@ -166,7 +166,7 @@ def _teacher(shape: tuple[int, int, int]) -> Any:
 
 def _ours(teacher: Any, images: Any, labels: Any, steps: int, compiled: bool, mark: Callable[[], None]) -> None:
     from condense.preprocessing import normalise
-    from condense.recovery import Descent, Objective, Observed, Views, descend, placed, terms
+    from condense.recovery import Descent, Objective, Observed, Views, descend, placed
     from condense.run import Run
 
     class Marked(Run):
@@ -180,7 +180,7 @@ def _ours(teacher: Any, images: Any, labels: Any, steps: int, compiled: bool, ma
     views = Views(steps, lowest=1.0 if small else 0.08, flip=not small, roll_to=4)
     with tempfile.TemporaryDirectory() as folder, Marked(folder, seed=0, compile=compiled, device=images.device) as run:
         observed = placed(Observed(teacher), run)
-        objective = Objective([observed], [1.0], WEIGHT, FIRST, run.compiled(terms))
+        objective = Objective([observed], [1.0], WEIGHT, FIRST, run.compiled if run.compiles else None)
         descend(images, labels, objective, views, Descent(steps, 0.25), normalise(MEAN, STD), run)
 
 

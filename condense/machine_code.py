@@ -26,14 +26,14 @@ def many_graphs() -> Iterator[None]:
         yield
 
 
-def machine_code(function: Callable[P, R], *, whole: bool = False) -> Callable[P, R]:
+def machine_code(function: Callable[P, R]) -> Callable[P, R]:
     """The function, compiled when it is first called. Results move in their last bits.
 
-    whole: as one graph; an error where that cannot be.
+    It becomes one graph; what cannot be a part of that is an error, not a piece that runs uncompiled.
     """
     import torch
 
-    graph: Callable[P, R] = torch.compile(function, fullgraph=whole, dynamic=False)
+    graph: Callable[P, R] = torch.compile(function, fullgraph=True, dynamic=False)
 
     @functools.wraps(function)
     def call(*arguments: P.args, **named: P.kwargs) -> R:

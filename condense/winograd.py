@@ -107,10 +107,10 @@ def convolve(
         _tiles(maps, down, 1, filtering), across, 3, filtering
     )  # (q, p, N, down, across, C), with places p down and q across
     products = product(tiles.reshape(len(kernels), count * down * across, channels), kernels)
-    blocks = products.view(_SIDE + 2, _SIDE + 2, count, down, across, -1)
+    blocks = products.view(_SIDE + 2, _SIDE + 2, count, down, across, kernels.shape[2])
     rows = torch.stack(_combine(filtering.back, list(blocks)), dim=4)  # (p, N, down, across, m, K)
     whole = torch.stack(_combine(filtering.back, list(rows)), dim=2)  # (N, down, m, across, m, K)
-    return whole.reshape(count, _SIDE * down, _SIDE * across, -1)[:, :height, :width]
+    return whole.reshape(count, _SIDE * down, _SIDE * across, kernels.shape[2])[:, :height, :width]
 
 
 def _tiles_along(side: int) -> int:

@@ -11,9 +11,12 @@ Departures from the paper:
     - at one image per class the two members of highest prior are taken (authors: for three data sets a stated pair).
     - initial=medium takes whole images of medium loss by the first member (authors: patches from a folder of medium
       difficulty, the same for every committee).
-    - for batch-specific labels only batch norms leave evaluation mode (authors: dropout as well).
+    - for batch-specific labels only batch norms leave evaluation mode (authors: dropout as well); a step that is not
+      full is cut into the same groups for teacher and student, and every sample of it counts alike (authors: the
+      teacher halves it, the student takes groups of eight, and its loss is divided as a full one's).
     - CIFAR-10 is scaled by deviations of .2023, .1994 and .2010 (authors' code: .2470, .2435 and .2616).
-    - a teacher learns from nine tenths of the training split, the last tenth measures it (the paper: all of it).
+    - a teacher learns from nine tenths of the training split, the last tenth measures it (the paper: all of it), and it
+      has no dropout; with the stem for small images it starts from PyTorch's default weights (authors: torchvision's).
     - images are kept as uint8 pixels, rounded; the authors save JPEG files.
 """
 

@@ -11,7 +11,9 @@ Departures from the paper:
       cut to the range of pixels, not rounded (authors' code: composed JPEG files, which take M + 1 times the bytes).
     - the fourth network is ShuffleNet-V2 (authors, CIFAR: ShuffleNet-G2, the first version with two groups).
     - of every network all batch-norm layers count (authors' code: one layer of EfficientNet-B0 is left out on CIFAR).
-    - teachers are trained on nine tenths of the training split (the paper: all of it).
+    - teachers are trained on nine tenths of the training split (the paper: all of it), on CIFAR by SRe2L's recipe
+      (authors: another repository's), and without dropout and stochastic depth; networks with the stem for small images
+      start from PyTorch's default weights (authors: torchvision's), and a warm-up rises from 0.
 """
 
 from __future__ import annotations

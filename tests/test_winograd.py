@@ -9,7 +9,7 @@ from torch import Tensor
 
 from condense.winograd import MIRRORED, convolve, tiles_of, transformed_kernels
 
-SHAPES = [(2, 5, 8, 8), (1, 3, 4, 12), (2, 2, 7, 5), (1, 1, 1, 2)]
+SHAPES = [(2, 5, 8, 8), (1, 3, 4, 12), (2, 2, 7, 5), (1, 1, 1, 2), (0, 3, 4, 4)]
 
 
 @pytest.mark.parametrize("shape", SHAPES)

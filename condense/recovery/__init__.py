@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from condense.recovery.blocks import Block, Descent, class_blocks, descend, recover
 from condense.recovery.costs import cost
-from condense.recovery.objective import Objective, Terms, statistics_gap, terms
+from condense.recovery.objective import Objective, Terms, statistics_gap
 from condense.recovery.observed import Answer, Moments, Observed, observe, placed
 from condense.recovery.starting import Starting, starting_images
 from condense.recovery.synthesis import Synthesis, Voters, images
@@ -34,5 +34,4 @@ __all__ = [
     "smallest_area",
     "starting_images",
     "statistics_gap",
-    "terms",
 ]

@@ -11,16 +11,14 @@ the first layer as in SRe2L's code; votes as in CV-DD.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from condense.recovery.observed import Answer, Moments, Observed
-
-Function = TypeVar("Function", bound=Callable[..., object])
+from condense.recovery.observed import Moments, Observed
 
 
 class Terms(NamedTuple):
@@ -47,6 +45,17 @@ def terms(teacher: Observed, views: Tensor, labels: Tensor, first_multiplier: fl
     return F.cross_entropy(answer.logits, labels), statistics_gap(answer.moments, first_multiplier)
 
 
+class _Functions(NamedTuple):
+    """What passes through a teacher."""
+
+    terms: Callable[[Observed, Tensor, Tensor, float], tuple[Tensor, Tensor]]
+    moments: Callable[[Observed, Tensor], list[Moments]]
+    part: Callable[[Observed, Tensor, Tensor, float, list[Tensor], tuple[Tensor, ...]], tuple[Tensor, Tensor]]
+
+    def each(self, change: Callable[[Callable[..., Any]], Callable[..., Any]]) -> _Functions:
+        return _Functions(change(self.terms), change(self.moments), change(self.part))
+
+
 @dataclass(frozen=True)
 class Objective:
     """The loss, and its gradient with respect to the views.
@@ -56,7 +65,7 @@ class Objective:
         votes: w, one for each teacher.
         statistics_weight: r.
         first_multiplier: a_1.
-        evaluate: `terms`, or `run.compiled(terms)`.
+        compiled: makes a faster function of one, as `run.compiled`; None: functions run as they are.
         chunk: views that are in memory with their maps at a time; None for all. The gradient is the same.
     """
 
@@ -64,12 +73,18 @@ class Objective:
     votes: Sequence[float]
     statistics_weight: float
     first_multiplier: float = 10.0
-    evaluate: Callable[[Observed, Tensor, Tensor, float], tuple[Tensor, Tensor]] = terms
+    compiled: Callable[[Callable[..., Any]], Callable[..., Any]] | None = None
     chunk: int | None = None
+
+    _as_run: _Functions = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        written = _Functions(terms, _moments, _part)
+        object.__setattr__(self, "_as_run", written if self.compiled is None else written.each(self.compiled))
 
     def __call__(self, views: Tensor, labels: Tensor) -> Terms:
         """The terms of views (N, C, H, W) with labels (N,), differentiable; all maps of all teachers stay in memory."""
-        parts = [self.evaluate(teacher, views, labels, self.first_multiplier) for teacher in self.teachers]
+        parts = [self._as_run.terms(teacher, views, labels, self.first_multiplier) for teacher in self.teachers]
         return self._summed(parts)
 
     def gradient(self, views: Tensor, labels: Tensor) -> tuple[Terms, Tensor]:
@@ -91,7 +106,7 @@ class Objective:
 
     def _at_once(self, teacher: Observed, views: Tensor, labels: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
         leaf = views.requires_grad_()
-        entropy, gap = self.evaluate(teacher, leaf, labels, self.first_multiplier)
+        entropy, gap = self._as_run.terms(teacher, leaf, labels, self.first_multiplier)
         (gradient,) = torch.autograd.grad(entropy + self.statistics_weight * gap, leaf)
         return (entropy.detach(), gap.detach()), gradient
 
@@ -108,7 +123,7 @@ class Objective:
         pieces = list(zip(views.split(self.chunk), labels.split(self.chunk), strict=True))
         shares = [len(piece) / len(views) for piece, _ in pieces]
         with torch.no_grad():
-            whole = _pooled([teacher(piece).moments for piece, _ in pieces], shares)
+            whole = _pooled([self._as_run.moments(teacher, piece) for piece, _ in pieces], shares)
         whole = [
             layer._replace(mean=layer.mean.requires_grad_(), variance=layer.variance.requires_grad_())
             for layer in whole
@@ -116,15 +131,14 @@ class Objective:
         gap = statistics_gap(whole, self.first_multiplier)
         wanted = [vector for layer in whole for vector in (layer.mean, layer.variance)]
         slopes = torch.autograd.grad(self.statistics_weight * gap, wanted)
+        means = [layer.mean.detach() for layer in whole]
 
         entropy = torch.zeros((), device=views.device, dtype=views.dtype)
         gradients = []
         for (piece, classes), share in zip(pieces, shares, strict=True):
             leaf = piece.detach().requires_grad_()
-            answer = teacher(leaf)
-            own = share * F.cross_entropy(answer.logits, classes)
-            (gradient,) = torch.autograd.grad(own + share * _linearised(answer, whole, slopes), leaf)
-            gradients.append(gradient)
+            loss, own = self._as_run.part(teacher, leaf, classes, share, means, slopes)
+            gradients.append(torch.autograd.grad(loss, leaf)[0])
             entropy += own.detach()
         return (entropy, gap.detach()), torch.cat(gradients)
 
@@ -140,13 +154,30 @@ def _pooled(chunks: Sequence[list[Moments]], shares: Sequence[float]) -> list[Mo
     return pooled
 
 
-def _linearised(answer: Answer, whole: Sequence[Moments], slopes: Sequence[Tensor]) -> Tensor:
-    """sum_l <g_m, m_c> + <g_v, v_c + (m_c - m)^2>, m fixed."""
+def _moments(teacher: Observed, piece: Tensor) -> list[Moments]:
+    """Of one chunk."""
+    return teacher(piece).moments
+
+
+def _part(
+    teacher: Observed,
+    piece: Tensor,
+    classes: Tensor,
+    share: float,
+    means: list[Tensor],
+    slopes: tuple[Tensor, ...],
+) -> tuple[Tensor, Tensor]:
+    """p CE_c + p sum_l <g_m, m_c> + <g_v, v_c + (m_c - m)^2> of one chunk, and p CE_c.
+
+    means: m of each layer.  slopes: g_m and g_v of each in turn.
+    """
+    answer = teacher(piece)
+    own = share * F.cross_entropy(answer.logits, classes)
     parts = []
-    for layer, total, of_mean, of_variance in zip(answer.moments, whole, slopes[::2], slopes[1::2], strict=True):
-        spread = layer.variance + (layer.mean - total.mean.detach()).square()
+    for layer, mean, of_mean, of_variance in zip(answer.moments, means, slopes[::2], slopes[1::2], strict=True):
+        spread = layer.variance + (layer.mean - mean).square()
         parts.append(of_mean @ layer.mean + of_variance @ spread)
-    return torch.stack(parts).sum()
+    return own + share * torch.stack(parts).sum(), own
 
 
 def sum_of(values: Sequence[Tensor]) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor
 from condense.data import Split
 from condense.preprocessing import Preprocessing
 from condense.recovery.blocks import Descent, class_blocks, recover
-from condense.recovery.objective import Objective, terms
+from condense.recovery.objective import Objective
 from condense.recovery.observed import Observed, observe
 from condense.recovery.starting import Starting, starting_images
 from condense.recovery.views import Curriculum, Draws, Views
@@ -82,7 +82,7 @@ class Synthesis:
     def objective(self, observed: Sequence[Observed], votes: Sequence[float], run: Run) -> Objective:
         """The loss under these teachers, compiled where the run compiles."""
         strength = (self.statistics_weight, self.first_multiplier)
-        return Objective(observed, votes, *strength, run.compiled(terms), self.chunk)
+        return Objective(observed, votes, *strength, run.compiled if run.compiles else None, self.chunk)
 
 
 def images(
@@ -101,8 +101,6 @@ def images(
     Raises:
         BadInput: for settings that cannot be, or a teacher without batch norm.
     """
-    if settings.chunk is not None and run.compiles:
-        run.progress.say(f"recovery of {settings.chunk} images at a time (chunk) is not compiled")
     observed = observe(teachers, space, run)
     # By one teacher, the first, so that a committee starts from the images of its first member alone.
     first = starting_images(settings.initial, train, counts, space, teachers[0], run)

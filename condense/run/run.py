@@ -102,7 +102,7 @@ class Run:
         return self._settings.compile
 
     def compiled(self, function: Callable[P, R]) -> Callable[P, R]:
-        """The function, compiled if the run was asked to. Results move in their last bits."""
+        """The function, compiled as one graph if the run was asked to. Results move in their last bits."""
         return machine_code(function) if self._settings.compile else function
 
     def state(self, **things: Any) -> State:

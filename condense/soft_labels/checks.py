@@ -18,10 +18,10 @@ def check_answers(recipe: LabelRecipe) -> None:
     size = len(teachers.members(recipe.teachers)) if recipe.teachers else 0
     if recipe.weights is not None:
         check_weights(recipe.weights, size)
-    if recipe.codec == "logits" and (recipe.linear or recipe.ground_truth > 0):
+    if recipe.codec == "logits" and (recipe.linear or recipe.ground_truth > 0 or recipe.average == "probabilities"):
         raise BadInput(
-            "codec=logits keeps logits, and answers that are mixed with others or with the class are "
-            "probabilities; use another codec"
+            "codec=logits keeps logits, and answers that are averaged as probabilities, or mixed with others or with "
+            "the class, are none; use another codec"
         )
     if recipe.kind == "regions":
         check_regions(recipe.average, recipe.temperature, recipe.linear, recipe.calibration is not None, recipe.codec)
@@ -46,9 +46,8 @@ def check_regions(average: Average, temperature: float, linear: bool, calibrated
         raise BadInput("a calibration weighs answers against the class of one image; use linear=true")
     if calibrated and codec != "full":
         raise BadInput(f"a calibration leaves regions without a label, which codec={codec} cannot keep")
-    # How certain an answer is follows from logits, too.
-    if average == "probabilities" and temperature != 1.0 and (calibrated or not linear):
+    if calibrated and average == "probabilities" and temperature != 1.0:
         raise BadInput(
-            "averaged probabilities at a temperature other than 1 are no logits for another temperature; average "
-            "logits, or use temperature 1, or linear=true without a calibration"
+            "a calibration asks how certain an answer is at temperature 1, which averaged probabilities at another one "
+            f"do not say; average logits, or use temperature=1 instead of {temperature:g}"
         )

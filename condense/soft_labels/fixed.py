@@ -36,18 +36,19 @@ def fixed(
 
     Args:
         images: in the committee's `space`.
-        codec: how they are kept; "full" are half-precision logits, good for any temperature.
+        codec: how they are kept; "full" are half-precision logits, good for any temperature, or probabilities where
+            the committee averages these.
         classes: (N,) the class that each image was made for, kept with the labels; needed for a ground truth.
         ground_truth: weight of the one-hot label, the rest being the committee's answer at its temperature; above 0 the
             labels are probabilities.
     """
     logits = answers(images, committee)
-    if ground_truth == 0.0:
+    if ground_truth == 0.0 and committee.softened_at is None:
         if codec.kind == "full":
             return SoftLabels(logits.half(), "logits", classes=classes)
         return QuantisedLabels.of(logits, codec, "logits", committee.temperature, classes)
     soft = (logits / committee.temperature).softmax(1)
-    targets = mixed(classes, soft, ground_truth)
+    targets = mixed(classes, soft, ground_truth) if ground_truth else soft
     if codec.kind == "full":
         return SoftLabels(targets.half(), "probabilities", committee.temperature, classes)
     return QuantisedLabels.of(targets, codec, "probabilities", committee.temperature, classes)

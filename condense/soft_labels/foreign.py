@@ -22,25 +22,32 @@ import torch
 from torch import Tensor
 
 from condense.distilled.labels import ReplayedLabels
+from condense.distilled.labels.regions import statistics_groups
 from condense.distilled.tensor_files import read_plain
 from condense.errors import BadInput, DamagedFile
 
 _FIELDS = 6
 
 
-def read_fkd(folder: str | Path, orders: Sequence[Tensor], *, classes: Tensor | None = None) -> ReplayedLabels:
+def read_fkd(
+    folder: str | Path, orders: Sequence[Tensor], *, classes: Tensor | None = None, norm_group: int | None = None
+) -> ReplayedLabels:
     """Replayed labels from a folder of FKD files, one epoch in memory at a time.
 
     Args:
         folder: holds `epoch_0`, `epoch_1`, ...
         orders: for each epoch the images in the order of its batches, (n,) int64; `sampler_orders` gives the authors'.
         classes: (N,) the class that each image was made for, where there is one.
+        norm_group: samples that share batch statistics in training, which the files do not say: 8 for those of CV-DD,
+            whose teacher answered so; None: all of a step.
 
     Raises:
-        BadInput: for a folder without such files, or orders that do not fit them.
+        BadInput: for a group of fewer than two samples, a folder without such files, or orders that do not fit them.
         DamagedFile: naming the first file that holds something else.
     """
-    store = _Folder(Path(folder), tuple(orders))
+    if norm_group is not None and norm_group < 2:
+        raise BadInput(f"batch statistics need at least two samples, got norm_group={norm_group}; leave it out for all")
+    store = _Folder(Path(folder), tuple(orders), norm_group)
     return ReplayedLabels(store, store.batch, classes=classes)
 
 
@@ -61,6 +68,7 @@ class _Folder:
 
     folder: Path
     orders: tuple[Tensor, ...]
+    norm_group: int | None
 
     def __post_init__(self) -> None:
         found = len(_numbered(self.folder, "epoch_", ""))
@@ -94,6 +102,9 @@ class _Folder:
                 f"{self.folder / f'epoch_{index}'} holds labels of {len(epoch['target'])} samples, the order given has "
                 f"{len(self.orders[index])}; give the order that the labels were made in"
             )
+        if self.norm_group is not None:
+            groups = [statistics_groups(len(step["target"]), self.norm_group) for step in steps]
+            epoch["norm_group"] = torch.cat(groups)
         return epoch | {"indices": self.orders[index].long()}
 
     def _batches(self, index: int) -> list[Path]:

@@ -52,7 +52,7 @@ def per_epoch(
     _check(images, regions, committee, classes, linear, calibration, codec)
     wise = committee.to(run.device)
     labels = None if classes is None else classes.to(run.device)
-    form: SoftForm = "probabilities" if linear else "logits"
+    form: SoftForm = "probabilities" if linear or committee.softened_at is not None else "logits"
     store = run.store(name, epochs, codec.schema(regions.samples, committee.n_classes))
     # Of the epochs that are there: what an unbroken run refuses, one that was continued refuses as well.
     there = [int(note) for epoch in range(epochs) if calibration is not None and (note := store.note(epoch))]
@@ -115,9 +115,9 @@ class _Epoch:
         mixes = [self._regions.mixed(self._epoch, step) for step in steps]
         regions = [self._step(step, None if self._linear else mix) for step, mix in zip(steps, mixes, strict=True)]
         logits = self._logits(torch.cat(regions), self._groups(steps, regions))
-        if not self._linear:
-            return logits
         temperature = self._committee.temperature
+        if not self._linear:
+            return logits if self._committee.softened_at is None else (logits / temperature).softmax(1)
         targets = (logits / temperature).softmax(1)
         if self._calibration is not None:
             assert self._classes is not None

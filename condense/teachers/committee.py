@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from condense import networks
 from condense.data import Split
 from condense.errors import BadInput
 from condense.method import Cost
@@ -24,8 +25,20 @@ def teacher(name: str, train: Split, space: Preprocessing, recipe: Recipe, run: 
 
 
 def committee(names: str, train: Split, space: Preprocessing, recipe: Recipe, run: Run) -> list[Teacher]:
-    """The teachers named in "a + b + c", in that order, each as `teacher` gives it."""
-    return [teacher(name, train, space, recipe, run) for name in members(names)]
+    """The teachers named in "a + b + c", in that order, each as `teacher` gives it.
+
+    Raises:
+        BadInput: for one teacher under two spellings, and as `members` and `teacher`.
+    """
+    parts = members(names)
+    if len({_one_spelling(part) for part in parts}) != len(parts):
+        raise BadInput(f"a committee is different teachers, and two names of {names!r} are spellings of one")
+    return [teacher(name, train, space, recipe, run) for name in parts]
+
+
+def _one_spelling(name: str) -> str:
+    network, at, weights = name.partition("@")
+    return networks.canonical(network) + at + weights
 
 
 def members(names: str) -> list[str]:

@@ -36,7 +36,7 @@ def compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
     Networks are arguments and their weights are inputs of the graph, so all seeds of an architecture share it.
     """
-    return machine_code(function, whole=True)
+    return machine_code(function)
 
 
 class SequentialStep:

@@ -7,7 +7,6 @@ are cut into pieces whose maps stay in the processor's cache: the loss is a sum 
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -56,7 +55,7 @@ class Compiled:
     """
 
     def __init__(self, network: FlatNetwork, half: bool, rows: int, build: Build | None = None):
-        build = build or functools.partial(machine_code, whole=True)
+        build = build or machine_code
         self._size = network.size
         self._classes = network.shapes["classifier.bias"][0]
         self._network = LoweredConvNet(network, half)

@@ -6,6 +6,7 @@ traced, statistics that are noted beside the maps, and one function for the netw
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -56,13 +57,22 @@ def _own_graphs() -> Iterator[None]:
     convolutions._convolved.cache_clear()
 
 
-def recovered(with_statistics: Build, batch: Batch, folder: Path, *, compile: bool) -> tuple[Tensor, Tensor]:
+def recovered(
+    with_statistics: Build,
+    batch: Batch,
+    folder: Path,
+    *,
+    compile: bool,
+    networks: tuple[str, ...] = NETWORKS,
+    chunk: int | None = None,
+) -> tuple[Tensor, Tensor]:
     """The gradient of a committee's loss in the images, and the images after three steps."""
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()  # graphs of other tests in this process
     with Run(folder / f"{compile}", seed=5, compile=compile) as run:
-        observed = [placed(Observed(with_statistics(name)), run) for name in NETWORKS]
-        objective = SETTINGS.objective(observed, [0.5, 0.3, 0.2], run)
+        observed = [placed(Observed(with_statistics(name)), run) for name in networks]
+        votes = [0.5, 0.3, 0.2][: len(networks)]
+        objective = dataclasses.replace(SETTINGS, chunk=chunk).objective(observed, votes, run)
         _, gradient = objective.gradient(*batch)
         images = descend(*batch, objective, SETTINGS.views(True), SETTINGS.descent(), SPACE, run)
     return gradient, images
@@ -73,11 +83,37 @@ def test_the_traced_graph_recovers_the_same_images(
 ) -> None:
     """All that TorchInductor is handed, forward and backward as traced, but run operation by operation."""
     eager = recovered(with_statistics, batch, tmp_path, compile=False)
-    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager", fullgraph=True))
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
     traced = recovered(with_statistics, batch, tmp_path, compile=True)
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == GRAPHS
     for found, expected in zip(traced, eager, strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-8)  # float64, moments in other sums
+
+
+@pytest.mark.parametrize(
+    ("networks", "chunk"),
+    [
+        ((NETWORKS[1],), 4),
+        (("resnet10:norm=batch,width=4",), None),
+        pytest.param(("shufflenet-v2:width=50",), None, marks=pytest.mark.soak),
+    ],
+)
+def test_every_kind_of_teacher_and_of_pass_becomes_whole_graphs(
+    networks: tuple[str, ...],
+    chunk: int | None,
+    batch: Batch,
+    with_statistics: Build,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What cannot be traced would be an error."""
+    given = {"networks": networks, "chunk": chunk}
+    eager = recovered(with_statistics, batch, tmp_path, compile=False, **given)
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
+    traced = recovered(with_statistics, batch, tmp_path, compile=True, **given)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
+    for found, expected in zip(traced, eager, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-8)
 
 
 @pytest.mark.soak  # compiling takes up to a minute

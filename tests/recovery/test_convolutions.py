@@ -37,6 +37,21 @@ def test_it_is_the_layer(shape: tuple[int, ...], bias: bool) -> None:
     torch.testing.assert_close(*slopes)
 
 
+@pytest.mark.parametrize(("channels", "side", "bound"), [(64, 16, 2e-6), (512, 4, 4e-6)])
+def test_its_rounding_is_that_of_float32(channels: int, side: int, bound: float) -> None:
+    """Of maps and their gradient; the direct convolution has 2e-7, and six digits are more than recovery needs."""
+    direct = layer(channels, channels)
+    single = FilteredConvolution(layer(channels, channels).float())
+    maps = torch.randn(4, channels, side, side, dtype=torch.float64).requires_grad_()
+    small = maps.detach().float().requires_grad_()
+    expected, found = direct(maps), single(small)
+    weights = torch.randn_like(expected)
+    slopes = torch.autograd.grad((weights * expected).sum(), maps)[0]
+    single_slopes = torch.autograd.grad((weights.float() * found).sum(), small)[0]
+    for rounded, exact in ((found, expected), (single_slopes, slopes)):
+        assert ((rounded.double() - exact).norm() / exact.norm()).item() < bound
+
+
 def test_the_operation_is_registered_soundly() -> None:
     kernels = FilteredConvolution(layer(3, 2)).kernels
     maps = torch.randn(2, 3, 5, 8, dtype=torch.float64, requires_grad=True)

@@ -65,6 +65,17 @@ def test_what_was_written_is_replayed(write: Callable, tmp_path: Path, mix: str 
         assert (found.mix.box is None) if box is None else (found.mix.box.tolist() == [2, 4, 7, 28])
 
 
+def test_groups_of_batch_statistics_are_those_that_are_stated(write: Callable, tmp_path: Path) -> None:
+    """Files do not name them; each step starts anew, and a last one of one sample joins the group before."""
+    write()
+    labels = read_fkd(tmp_path, ORDERS, norm_group=2)
+    groups = [labels.view(1, step, PICK).norm_group for step in range(2)]
+    assert [group.tolist() for group in groups if group is not None] == [[0, 0, 0], [0, 0]]
+    assert read_fkd(tmp_path, ORDERS).view(1, 0, PICK).norm_group is None
+    with pytest.raises(BadInput, match="norm_group=1"):
+        read_fkd(tmp_path, ORDERS, norm_group=1)
+
+
 def test_an_empty_box_mixes_nothing(write: Callable, tmp_path: Path) -> None:
     """CutMix with a weight near 1 rounds its box to no pixels; as MixUp the images would be mixed a little."""
     contents = write()

@@ -43,6 +43,16 @@ def test_fixed_labels_are_the_committees_logits(view: PlainView, wise: Callable[
     assert (quantised.form, quantised.temperature) == ("probabilities", 2.0)
 
 
+def test_averaged_probabilities_are_kept_at_their_temperature(view: PlainView, wise: Callable[..., Committee]) -> None:
+    """As logits they would be softened a second time by whoever trains on them (MEAL V2)."""
+    committee = wise(average="probabilities")
+    expected = committee.targets_for(view.gather(torch.arange(COUNT)))
+    labels = fixed(view, committee)
+    assert isinstance(labels, SoftLabels)
+    assert (labels.form, labels.temperature) == ("probabilities", 2.0)
+    torch.testing.assert_close(labels.values.double(), expected.double(), rtol=1e-3, atol=1e-3)
+
+
 @pytest.mark.parametrize(
     ("codec", "truth"),
     [(FULL, 0.0), (FULL, 0.2), (Codec("smoothed", 2), 0.0), (Codec("smoothed", 2), 0.2), (Codec("logits", 1), 0.0)],
@@ -145,7 +155,10 @@ def test_a_recipe_that_is_none_is_refused() -> None:
             {"kind": "fixed", "teachers": "a", "ground_truth": 0.5, "temperature": 1.0, "codec": "logits"},
             "codec=logits keeps logits",
         ),
-        ({"kind": "regions", "teachers": "a+b", "average": "probabilities"}, "no logits for another temperature"),
+        (
+            {"kind": "fixed", "teachers": "a+b", "average": "probabilities", "codec": "logits"},
+            "codec=logits keeps logits",
+        ),
         ({"kind": "fixed", "teachers": "a", "statistics": "batch"}, "would depend on the images that happen to be"),
     ],
 )

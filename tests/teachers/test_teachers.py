@@ -134,6 +134,12 @@ def test_a_committee_names_different_teachers(names: str) -> None:
         teachers.members(names)
 
 
+def test_two_spellings_are_one_teacher(split: Split, space: Preprocessing, open_run: Open) -> None:
+    names = "convnet-d1:width=4,norm=batch + convnet-d1:norm=batch,width=4"
+    with open_run() as run, pytest.raises(BadInput, match="are spellings of one"):
+        teachers.committee(names, split, space, RECIPE, run)
+
+
 def test_sets_record_accuracy_and_cost_and_keep_seconds_outside_their_identity(
     split: Split, space: Preprocessing, open_run: Open
 ) -> None:

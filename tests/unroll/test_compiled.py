@@ -165,7 +165,7 @@ def test_machine_code_gives_the_same_gradient(problem: Any) -> None:
 
 
 def test_a_step_is_built_once_for_each_network_and_size(problem: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("condense.unroll.compiled.machine_code", lambda function, whole: function)
+    monkeypatch.setattr("condense.unroll.compiled.machine_code", lambda function: function)
     given = problem(dtype=torch.float32)
     network, example = given.parts()[0].network, torch.zeros(1, 3, 8, 8)
     first = compiled_step(network, False, 6, example)

@@ -93,6 +93,11 @@ class Committee:
         object.__setattr__(self, "weights", tuple(weights))
         object.__setattr__(self, "_modules", tuple(self._build(member) for member in self.members))
 
+    @property
+    def softened_at(self) -> float | None:
+        """The temperature where probabilities are averaged; an average of logits serves every one."""
+        return None if self.average == "logits" else self.temperature
+
     @torch.no_grad()
     def logits_for(self, images: Tensor, groups: Tensor | None = None) -> Tensor:
         """Logits z whose softmax(z / T) is what the committee says.
@@ -208,8 +213,8 @@ class CommitteeLabels(OptionalClasses):
 
     @property
     def softened_at(self) -> float | None:
-        """The committee's temperature where it averages probabilities; an average of logits serves every one."""
-        return None if self.committee.average == "logits" else self.committee.temperature
+        """As the committee's."""
+        return self.committee.softened_at
 
     def answers_for(self, images: Tensor) -> Tensor:
         """(B, C, H, W) in preprocessed space -> (B, K) logits, or probabilities where they are averaged."""

@@ -31,6 +31,14 @@ _ORDER, _BOX, _MIX, _PARTNER = range(4)  # purposes, one table of numbers each
 _BOX_NUMBERS = 23  # that RandomResizedCrop draws for an image
 
 
+def statistics_groups(samples: int, size: int) -> Tensor:
+    """(samples,) int64, which of them share batch statistics; a last group of one joins the one before."""
+    group = torch.arange(samples) // size
+    if samples % size == 1 and samples > 1:
+        group[-1] = group[-2]
+    return group
+
+
 @dataclass(frozen=True)
 class Regions:
     """The rule from which every draw of every epoch follows.
@@ -143,11 +151,7 @@ class Regions:
         if self.norm_group is None:
             return None
         rows = self.rows(step)
-        size = rows.stop - rows.start
-        group = torch.arange(size) // self.norm_group
-        if size % self.norm_group == 1 and size > 1:
-            group[-1] = group[-2]
-        return group
+        return statistics_groups(rows.stop - rows.start, self.norm_group)
 
     def spec(self) -> dict[str, Any]:
         """Plain JSON values, which `from_spec` reads."""
