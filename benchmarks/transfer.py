@@ -18,9 +18,9 @@ work when they name different parts of it: `gate` beside `references`, then `tab
 --no-references` beside `table --distillation-seeds 1 --no-references`. `table` needs the file of a gate that was passed
 by this source and teacher. Settings are each method's defaults where they are not named in SETTINGS; the short run of
 KRR-ST makes steps of a higher rate, chosen so that rate times steps is near the published 160 000 x 1e-4 and not by any
-accuracy. FRePo and KIP go less far of their way: rate times steps is 4.5 of the published 150 for FRePo, 10 of 50 for
-KIP, and neither has whitened images here, so the table says nothing of how good they can be. --set changes a setting of
-KRR-ST, or with frepo.FIELD=VALUE or kip.FIELD=VALUE one of these.
+accuracy. FRePo and KIP go less far of their way: rate times steps is 4.5 of the published 150 for FRePo and 10 of the
+50 of this project's own default for KIP, and neither has whitened images here, so the table says nothing of how good
+they can be. --set changes a setting of KRR-ST, or with frepo.FIELD=VALUE or kip.FIELD=VALUE one of these.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from processes import command_line, machine_facts, print_result
-from transfer import DISTILLATION_SEEDS, SETTINGS, SOURCE, TARGETS, distilled, gated, prepared
+from transfer import DISTILLATION_SEEDS, GATE, SETTINGS, SOURCE, TARGETS, distilled, gated, prepared, require_passed
 
 from condense import files
 
@@ -125,6 +125,7 @@ def main() -> None:
             )
             print(f"{name}: {experiment.hypothesis} ({dict(experiment.change)}; {where}; {expected})")
         return
+    require_passed(GATE, given.source, _settings(given))
     place = prepared(given.threads)
     out = given.out or Path(f"results/benchmarks/transfer-factor-{given.experiment}-{given.images}.json")
     experiment = EXPERIMENTS[given.experiment]
@@ -139,7 +140,7 @@ def first_stated(out: Path, stated: dict[str, Any]) -> dict[str, Any]:
         return stated
     found = files.read_json(out)
     before = {name: found.get(name) for name in stated}
-    changed = [name for name in stated if before[name] != stated[name] and name not in ("command", "commit")]
+    changed = [name for name in stated if before[name] != stated[name] and name != "stated_by"]
     if changed:
         raise SystemExit(f"{out} states another {', '.join(changed)}; choose another --out, it is not restated")
     return before
@@ -164,8 +165,7 @@ def statement(experiment: Experiment, given: argparse.Namespace) -> dict[str, An
         "source": given.source,
         "images": given.images,
         "protocol": given.protocol or experiment.protocol,
-        "command": command_line(),
-        "commit": commit(),
+        "stated_by": {"command": command_line(), "commit": commit()},  # what measured stands beside it
     }
 
 

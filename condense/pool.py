@@ -21,6 +21,8 @@ from condense.networks import Network
 class Pool:
     """Members with an optimiser each, by default in evaluation mode: features must not depend on the batch.
 
+    Outside of their updates the members are frozen, so that no gradient of their weights is computed for nobody.
+
     Args:
         members: networks whose outputs have the width of the targets, on their device.
         optimiser: makes the optimiser of a member from its parameters.
@@ -38,7 +40,7 @@ class Pool:
         *,
         reborn_old: bool = False,
     ):
-        self.members = [member.eval() for member in members]
+        self.members = [member.eval().requires_grad_(False) for member in members]
         self.optimisers = [optimiser(member.parameters()) for member in members]
         self.oldest = oldest
         self.ages = [0] * len(members) if ages is None else list(ages)
@@ -73,10 +75,10 @@ class Pool:
 
     def update(self, index: int, images: Tensor, targets: Tensor) -> None:
         """One step of regression on a batch of the synthetic set, whose images and targets get no gradient."""
-        member, optimiser = self.members[index].train(), self.optimisers[index]
+        member, optimiser = self.members[index].train().requires_grad_(True), self.optimisers[index]
         optimiser.zero_grad()
         mse_loss(member(images.detach()), targets.detach()).backward()
         optimiser.step()
         optimiser.zero_grad()
-        member.eval()
+        member.eval().requires_grad_(False)
         self.ages[index] += 1

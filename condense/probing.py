@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from condense.data import Split
 from condense.errors import BadInput
+from condense.kernels import gram
 from condense.networks import Network
 from condense.preprocessing import Preprocessing
 from condense.run.randomness import generator
@@ -16,7 +17,7 @@ from condense.run.randomness import generator
 # Ridge penalties tried, in units of the number of samples; features are standardised, so 1 halves an average direction.
 _PENALTIES = tuple(10.0**exponent for exponent in (-5, -4, -3, -2.5, -2, -1.5, -1, -0.5, 0, 0.5, 1, 2, 3))
 _EPSILON = 1e-12
-_ROWS = 4096  # that are looked at together: 70 MB for 2048 features
+_ROWS = 8192  # that are looked at together: 130 MB for 2048 features
 _STATISTICS, _BATCH = 2048, 512  # images whose statistics a random network takes, and how many together
 
 
@@ -50,18 +51,15 @@ def ridge_probe(features: Tensor, labels: Tensor, n_classes: int) -> Probe:
     """
     if len(features) < 2 or len(features) != len(labels):
         raise BadInput(f"a probe needs at least two rows with a label each, got {len(features)} and {len(labels)}")
-    values = features.double()
-    mean, spread = values.mean(0), values.std(0, correction=0)
-    spread = torch.where(spread > _EPSILON, spread, 1.0)  # a constant feature says nothing
-    x = (values - mean) / spread
-    targets = torch.nn.functional.one_hot(labels, n_classes).to(x)
+    targets = torch.nn.functional.one_hot(labels, n_classes).to(features.device, torch.float64)
     centre = targets.mean(0)
-    directions, sizes = _principal(x)  # (N, R), (R,)
-    projected = directions.T @ (targets - centre)  # (R, K)
-    penalties = len(x) * torch.tensor(_PENALTIES, dtype=x.dtype, device=x.device)
-    chosen = float(penalties[_left_out(directions, sizes, projected, targets - centre, penalties).argmin()])
-    weight = x.T @ (directions @ (projected / (sizes + chosen)[:, None])) / spread[:, None]  # (D, K)
-    return Probe(weight, centre - mean @ weight, chosen)
+    scale = _Scale.of(features)
+    penalties = len(features) * torch.tensor(_PENALTIES, dtype=torch.float64, device=features.device)
+    solve = _by_features if len(features) > features.shape[1] else _by_rows
+    weights, errors = solve(features, targets - centre, scale, penalties)
+    best = int(errors.argmin())
+    weight = weights[:, best] / scale.spread[:, None]  # (D, K)
+    return Probe(weight, centre - scale.mean @ weight, float(penalties[best]))
 
 
 @torch.no_grad()
@@ -85,25 +83,82 @@ def take_statistics(network: Network, train: Split, space: Preprocessing) -> Non
     network.eval()
 
 
-def _principal(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Left singular vectors (N, R) and squared singular values (R,), by the smaller of the two Gram matrices."""
-    if x.shape[0] <= x.shape[1]:
-        sizes, directions = torch.linalg.eigh(x @ x.T)
-    else:
-        sizes, right = torch.linalg.eigh(x.T @ x)
-        directions = x @ right / sizes.clamp(min=_EPSILON).sqrt()
+@dataclass(frozen=True)
+class _Scale:
+    """Mean and standard deviation of every feature, (D,) float64; a constant one, which says nothing, has spread 1."""
+
+    mean: Tensor
+    spread: Tensor
+
+    @classmethod
+    def of(cls, features: Tensor) -> _Scale:
+        parts = features.split(_ROWS)  # together they would take twice the memory of float32 features
+        mean = torch.stack([part.double().sum(0) for part in parts]).sum(0) / len(features)
+        squares = torch.stack([(part.double() - mean).square().sum(0) for part in parts]).sum(0)
+        spread = (squares / len(features)).sqrt()
+        return cls(mean, torch.where(spread > _EPSILON, spread, 1.0))
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """Standardised rows, float64."""
+        return (features.double() - self.mean) / self.spread
+
+
+# Of standardised rows x (N, D) and centred targets (N, K): weights (D, P, K) of all penalties, and their mean squared
+# leave-one-out errors (P,).
+Solution = tuple[Tensor, Tensor]
+
+
+def _by_rows(features: Tensor, targets: Tensor, scale: _Scale, penalties: Tensor) -> Solution:
+    """By the Gram matrix of the rows."""
+    x = scale(features)
+    sizes, directions = _principal(x @ x.T)  # (R,), (N, R)
+    inverse = 1 / (sizes[:, None] + penalties)  # (R, P)
+    dual = directions @ _scaled(directions.T @ targets, inverse)  # (N, P*K)
+    fits = directions @ _scaled(directions.T @ targets, sizes[:, None] * inverse)
+    leverages = directions.square() @ (sizes[:, None] * inverse)
+    errors = _squared_errors(targets, fits, leverages, len(x)) / targets.numel()
+    return (x.T @ dual).view(x.shape[1], len(penalties), -1), errors
+
+
+def _by_features(features: Tensor, targets: Tensor, scale: _Scale, penalties: Tensor) -> Solution:
+    """By the Gram matrix of the features, some rows at a time."""
+    blocks = list(zip(features.split(_ROWS), targets.split(_ROWS), strict=True))
+    width, classes = features.shape[1], targets.shape[1]
+    matrix, right = targets.new_zeros(width, width), targets.new_zeros(width, classes)
+    for part, wanted in blocks:
+        x = scale(part)
+        matrix += gram(x.T)
+        right += x.T @ wanted
+    sizes, directions = _principal(matrix)  # (R,), (D, R)
+    inverse = 1 / (sizes[:, None] + penalties)  # (R, P)
+    weights = directions @ _scaled(directions.T @ right, inverse)  # (D, P*K)
+    # Leverages are sums of squares, which lose no digits, and they choose between penalties that lie far apart.
+    narrow, weighed = directions.float(), inverse.float()
+    errors = torch.zeros_like(penalties)
+    for part, wanted in blocks:
+        x = scale(part)
+        leverages = (x.float() @ narrow).square() @ weighed
+        errors += _squared_errors(wanted, x @ weights, leverages.double(), len(features))
+    return weights.view(width, len(penalties), classes), errors / targets.numel()
+
+
+def _principal(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvalues (R,) of a Gram matrix and its eigenvectors (n, R), without those that are zero but for rounding."""
+    sizes, directions = torch.linalg.eigh(matrix)
     kept = sizes > _EPSILON * sizes.max()
-    return directions[:, kept], sizes[kept]
+    return sizes[kept], directions[:, kept]
 
 
-def _left_out(directions: Tensor, sizes: Tensor, projected: Tensor, centred: Tensor, penalties: Tensor) -> Tensor:
-    """Mean squared leave-one-out error of each penalty, (P,); all of them in one sweep over the rows."""
-    count, classes = centred.shape
-    shrink = sizes[:, None] / (sizes[:, None] + penalties)  # (R, P)
-    fits = (shrink[:, :, None] * projected[:, None, :]).flatten(1)  # (R, P*K)
-    total = torch.zeros_like(penalties)
-    for rows, wanted in zip(directions.split(_ROWS), centred.split(_ROWS), strict=True):
-        residuals = wanted[:, None, :] - (rows @ fits).view(len(rows), -1, classes)  # (B, P, K)
-        leverages = 1.0 / count + rows.square() @ shrink  # (B, P)
-        total += (residuals / (1.0 - leverages).clamp(min=_EPSILON)[:, :, None]).square().sum((0, 2))
-    return total / (count * classes)
+def _scaled(projected: Tensor, factors: Tensor) -> Tensor:
+    """(R, K) times the factors (R, P) of each penalty: (R, P*K)."""
+    return (factors[:, :, None] * projected[:, None, :]).flatten(1)
+
+
+def _squared_errors(wanted: Tensor, fits: Tensor, leverages: Tensor, count: int) -> Tensor:
+    """Summed squared leave-one-out errors (P,) of some of `count` rows.
+
+    wanted: (B, K) centred targets.  fits: (B, P*K).  leverages: (B, P), without that of the intercept.
+    """
+    residuals = wanted[:, None, :] - fits.view(len(wanted), leverages.shape[1], -1)  # (B, P, K)
+    left = (1.0 - 1.0 / count - leverages).clamp(min=_EPSILON)
+    return (residuals / left[:, :, None]).square().sum((0, 2))

@@ -66,7 +66,7 @@ class Config:
     network: str = "convnet:norm=none"  # their kind; random-features only
     layers: Literal["dense", "conv"] = "dense"  # of the infinite network; ntk and nngp only
     depth: int = 3  # its hidden layers; ntk and nngp only
-    gram: Literal["float32", "float64"] = "float32"  # of random-features; float64 for many images
+    gram: Literal["float32", "float64"] = "float32"  # of kernels and their solution; float64 for many images
     initial: Initial = "real"  # start from real images or from noise
     preprocessing: str = "zca-relative"  # pixel space: zca-relative | zca (as MTT) | normalise | identity
     chunk: Count = 256  # real images whose features or kernel rows are computed together
@@ -130,12 +130,14 @@ def _regressor(train: Split, config: Config, jitters: kernels.Jitters, run: Run)
     ridge = Ridge(config.ridge, "mean-trace")
     if config.kernel == "random-features":
         return _finite(train, config, ridge, jitters, run)
-    kernel = InfiniteNetwork(config.kernel, config.layers, config.depth)
+    kernel, dtype = InfiniteNetwork(config.kernel, config.layers, config.depth), getattr(torch, config.gram)
 
     def regress(step: int, queries: Tensor, images: Tensor, targets: Tensor) -> Tensor:
-        dual = kernels.dual_weights(kernel(images), targets, ridge, jitters)
+        support = images.to(dtype)
+        dual = kernels.dual_weights(kernel(support), targets, ridge, jitters)
         # The gradient reaches the images through these rows too; they are computed again in it, chunk by chunk.
-        return kernels.support_features(lambda part: kernel(part, images), queries, config.chunk) @ dual
+        rows = kernels.support_features(lambda part: kernel(part.to(dtype), support), queries, config.chunk)
+        return (rows @ dual).to(targets.dtype)
 
     return regress
 

@@ -59,7 +59,7 @@ class DSA(Augmentation):
 
     ops: tuple[str, ...] = OPS
     one_op_per: Literal["batch", "sample"] = "batch"  # batch: as published; sample: each image has its own op
-    align_corners: bool = False  # False: DC, DSA, DM; True: MTT, FTD, DATM, FYI
+    align_corners: bool = False  # False: DC, DSA, DM; True: MTT, FTD, DATM, FYI, KRR-ST
     flip_first: bool = False  # FYI's code: flip leaves the ops, every call first flips, then takes one of the others
     brightness: float = 1.0  # width of the interval around 0 that is added
     saturation: float = 2.0  # factors lie in [0, this)

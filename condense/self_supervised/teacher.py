@@ -131,6 +131,8 @@ def trained(train: Split, recipe: BarlowTwins, run: Run) -> Teacher:
         "how": recipe.spec(),
     }
     state = run.cached(key, lambda sub: pretrain(train, space, recipe, sub).state_dict(), _VERSION)
+    # What is cached of a teacher is of these weights; the first version is the one that needs no name.
+    identity = key if _VERSION == 1 else {**key, "version": _VERSION}
     network = networks.build(recipe.network, train.shape, 1)
     network.load_state_dict(state)
-    return Teacher(run.place(network), networks.canonical(recipe.network), space, key, recipe.precision)
+    return Teacher(run.place(network), networks.canonical(recipe.network), space, identity, recipe.precision)

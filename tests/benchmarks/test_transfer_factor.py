@@ -48,10 +48,10 @@ def test_a_verdict_follows_from_what_was_expected(
 
 def test_a_statement_is_written_down_once(script: ModuleType, tmp_path: Path) -> None:
     out = tmp_path / "factor.json"
-    stated = {"hypothesis": "h", "images": 100, "command": "first", "commit": "a"}
+    stated = {"hypothesis": "h", "images": 100, "stated_by": {"command": "first", "commit": "a"}}
     assert script.first_stated(out, stated) == stated
     files.write_json(out, stated | {"verdict": "holds"})
-    assert script.first_stated(out, stated | {"command": "again", "commit": "b"}) == stated
+    assert script.first_stated(out, stated | {"stated_by": {"command": "again", "commit": "b"}}) == stated
     assert files.read_json(out)["verdict"] == "holds"  # until there is another one
     with pytest.raises(SystemExit, match="states another hypothesis, images; choose another --out"):
         script.first_stated(out, stated | {"hypothesis": "other", "images": 500})

@@ -125,9 +125,8 @@ def digits() -> Tensor:
 @pytest.mark.parametrize("ridge", [FREPO, KRR_ST], ids=["frepo", "krr-st"])
 def test_single_precision_solves_the_equations_at_the_published_ridge(digits: Tensor, ridge: Ridge) -> None:
     features, targets = digits[:200], draw(200, 10, dtype=torch.float32)  # fewer samples than the 512 features
-    matrix = gram(features)
-    dual = dual_weights(matrix, targets, ridge).double()
-    wide = matrix.double() + value_of(ridge, features.double()) * torch.eye(200)
+    dual = dual_weights(gram(features), targets, ridge).double()
+    wide = features.double() @ features.double().T + value_of(ridge, features.double()) * torch.eye(200)
     assert float((wide @ dual - targets).norm() / targets.norm()) <= 1e-3
     assert _error_of_predictions(features, targets, ridge) <= 1e-3
 
@@ -138,9 +137,9 @@ def test_single_precision_solves_the_equations_at_the_published_size(ridge: Ridg
     pixels = load("digits").train.take(torch.arange(1000)).flatten(1).float()
     features = (pixels / 255 @ draw(pixels.shape[1], 8192, dtype=torch.float32)).relu()
     targets = draw(1000, 512, seed=1, dtype=torch.float32)
-    matrix = gram(features)
-    dual = dual_weights(matrix, targets, ridge).double()
-    wide = matrix.double() + value_of(ridge, features.double()) * torch.eye(1000)
+    dual = dual_weights(gram(features), targets, ridge).double()
+    exact = features.double() @ features.double().T
+    wide = exact + value_of(ridge, features.double()) * torch.eye(1000)
     assert float((wide @ dual - targets).norm() / targets.norm()) <= 1e-3
 
 

@@ -193,6 +193,25 @@ def test_solved_labels_are_the_least_squares_optimum_over_all_real_images(
     torch.testing.assert_close(made.labels.tensors()["labels_soft"], expected.float(), rtol=1e-2, atol=1e-3)
 
 
+@pytest.mark.parametrize("gram", ["float32", "float64"])
+def test_exact_kernels_have_the_precision_that_is_asked_for(
+    gram: Any, train: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: set[torch.dtype] = set()
+    call = InfiniteNetwork.__call__
+
+    def watched(self: InfiniteNetwork, *images: torch.Tensor) -> torch.Tensor:
+        seen.update(part.dtype for part in images)
+        return call(self, *images)
+
+    monkeypatch.setattr(InfiniteNetwork, "__call__", watched)
+    config = kip.Config(steps=1, real_batch=REAL, kernel="ntk", depth=2, gram=gram, preprocessing="normalise")
+    made, _ = run_method(kip, config, train, tmp_path)
+    assert seen == {getattr(torch, gram)}
+    assert made.images is not None
+    assert made.images.dtype == torch.float32
+
+
 # --------------------------------------------------------------------------------------------------------------- KRR-ST
 
 KRR = krr_st.Config(

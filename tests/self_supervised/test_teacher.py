@@ -77,6 +77,20 @@ def test_features_are_computed_once(split: Split, tiny: BarlowTwins, run: Run, m
     assert torch.equal(teacher_features(split, found, run), features)
 
 
+def test_another_version_of_the_training_has_features_of_its_own(
+    split: Split, tiny: BarlowTwins, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = teacher_features(split, trained(split, tiny, run), run)
+    module = "condense.self_supervised.teacher"
+    other = networks.build(tiny.network, split.shape, 1, torch.Generator().manual_seed(9))
+    monkeypatch.setattr(f"{module}._VERSION", 2)
+    monkeypatch.setattr(f"{module}.pretrain", lambda *_: other)
+    found = trained(split, tiny, run)
+    features = teacher_features(split, found, run)
+    torch.testing.assert_close(features, found.embed(found.space.forward(split.take(torch.arange(20)))))
+    assert not torch.allclose(features, before)
+
+
 def test_features_of_a_view_are_those_of_the_same_draw(split: Split, tiny: BarlowTwins, run: Run) -> None:
     found, augment = trained(split, tiny, run), CropFlip(padding=2)
     views = teacher_views(split, found, augment, 2, run)
