@@ -284,14 +284,14 @@ def _judging(
 
 
 def _probe_operations(rules: Any, images: tuple[int, int], forward: float, width: int) -> float:
-    """Features of training and test images; then, in float64 at half the rate, a Gram matrix of the smaller side, its
-    eigenvectors, and the principal directions of all rows.
+    """Features of training and test images; then, in float64 at half the rate, five eighths of a Gram matrix of the
+    smaller side and its eigenvectors, and in float32 the principal directions of all rows.
     """
     work = forward * sum(images)
     for share in rules.shares:
         rows = share * images[0]
         small = min(rows, width)
-        work += 2.0 * (4.0 * rows * width * small + 10.0 * small**3)
+        work += (2.0 * 1.25 + 2.0) * rows * width * small + 2.0 * 10.0 * small**3
     return work
 
 
