@@ -146,11 +146,8 @@ def rows() -> Iterator[Row]:
     """All rows, those whose images or labels others take first."""
     observer = {"observer": TEACHER, "training": TRAINING, "training_epochs": EPOCHS}
     always = ("random", "rded")
-    beside = (
-        "sre2l-plus-plus",
-        *always,
-        *(f"{images}-labels-cvdd" for images in ("sre2l-plus-plus", "rded", "random")),
-    )
+    images = ("sre2l-plus-plus", *always)
+    beside = (*images, *(f"{name}-labels-cvdd" for name in images))
     yield Row("random", "random")
     yield Row("rded", "rded", "cifar", observer, ("random",))
     yield Row("sre2l-with-crops", "sre2l", "released-cifar", FROM_NOISE, always)
@@ -241,13 +238,10 @@ def teachers(number: int, of: int, *, tested: bool) -> int:
 
 def unpiloted() -> list[str]:
     """Why a weight is not what the pilot of its start found best, for each start where that is so."""
-    words = ["sre2l", DATASET, "plus-plus-cifar", f"ipc={IPC}", f"recipe={PROTOCOLS[0]}", f"steps={RECOVERY['steps']}"]
+    words = ["sre2l", DATASET, "plus-plus-cifar", f"recipe={PROTOCOLS[0]}", f"steps={RECOVERY['steps']}"]
     words += [f"{name}={value}" for name, value in {"teacher": TEACHER, **TRAINED}.items()]
-    return [
-        reason
-        for start, weight in WEIGHTS.items()
-        if (reason := unchosen(PILOT, [*words, f"initial={start}"], "statistics_weight", weight, TRIED)) is not None
-    ]
+    chosen = {f"ipc={IPC} initial={start}": weight for start, weight in WEIGHTS.items()}
+    return unchosen(PILOT, words, "statistics_weight", chosen, TRIED)
 
 
 def finish(row: Row, seed: int, results: Path, threads: int, dry_run: bool) -> bool:

@@ -84,8 +84,7 @@ def main() -> int:
 def unpiloted() -> list[str]:
     """Why a rate is not what the pilot of its budget found best, for each budget where that is so."""
     words = ["frepo", DATASET, PRESET, "recipe=hard-narrow", *(f"{name}={value}" for name, value in SHARED.items())]
-    found = [unchosen(PILOT, [*words, f"ipc={ipc}"], "lr", rate, TRIED) for ipc, rate in RATES.items()]
-    return [reason for reason in found if reason is not None]
+    return unchosen(PILOT, words, "lr", {f"ipc={ipc}": rate for ipc, rate in RATES.items()}, TRIED)
 
 
 def commands(row: Setting, seed: int, results: Path, threads: int) -> list[list[str]]:

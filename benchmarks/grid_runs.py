@@ -28,28 +28,32 @@ def call(words: list[str], dry_run: bool) -> bool:
     return dry_run or subprocess.run([sys.executable, "-m", "condense.cli", *words], check=False).returncode == 0
 
 
-def unchosen(path: Path, words: Collection[str], field: str, value: float, tried: Sequence[float]) -> str | None:
-    """Why a value of a field is not what a pilot of benchmarks/pilot.py found best; None if it is.
+def unchosen(
+    path: Path, words: Collection[str], field: str, chosen: Mapping[str, float], tried: Sequence[float]
+) -> list[str]:
+    """Why a value of a field is not what a pilot of benchmarks/pilot.py found best, for each place where that is so.
 
-    path: the pilot's file.  words: of the pilot's name but for the field.  tried: all values that have to be there.
+    path: the pilot's file.  words: of the pilot's name but for the field and the place.  chosen: the value at each
+    place, which is more words of the name.  tried: all values that have to be there.
     Values that are equally good may all be chosen.
     """
     from condense import files
 
     known = files.read_json(path) if path.is_file() else {}
-    means = {
-        each: statistics.fmean(accuracy for accuracies in found.values() for accuracy in accuracies)
-        for each in tried
-        for name, found in known.items()
-        if found and {*words, f"{field}={each:g}"} <= set(name.split())
-    }
-    about = " ".join(word for word in words if word.startswith(("initial=", "ipc=")))
-    if lacking := [f"{each:g}" for each in tried if each not in means]:
-        return f"{about}: {field} {', '.join(lacking)} not tried"
-    best = max(means, key=lambda each: means[each])
-    if value not in means or means[value] < means[best] - 1e-9:
-        return f"{about}: {field}={best:g} is better than {value:g}"
-    return None
+    reasons = []
+    for place, value in chosen.items():
+        means = {
+            each: statistics.fmean(accuracy for accuracies in found.values() for accuracy in accuracies)
+            for each in tried
+            for name, found in known.items()
+            if found and {*words, *place.split(), f"{field}={each:g}"} <= set(name.split())
+        }
+        best = max(means, key=lambda each: means[each], default=None)
+        if lacking := [f"{each:g}" for each in tried if each not in means]:
+            reasons.append(f"{place}: {field} {', '.join(lacking)} not tried")
+        elif best is not None and (value not in means or means[value] < means[best] - 1e-9):
+            reasons.append(f"{place}: {field}={best:g} is better than {value:g}")
+    return reasons
 
 
 def interval(value: Any, sign: str = "") -> str:

@@ -180,7 +180,7 @@ def _ours(teacher: Any, images: Any, labels: Any, steps: int, compiled: bool, ma
     views = Views(steps, lowest=1.0 if small else 0.08, flip=not small, roll_to=4)
     with tempfile.TemporaryDirectory() as folder, Marked(folder, seed=0, compile=compiled, device=images.device) as run:
         observed = placed(Observed(teacher), run)
-        objective = Objective([observed], [1.0], WEIGHT, FIRST, run.compiled if run.compiles else None)
+        objective = Objective([observed], [1.0], WEIGHT, FIRST, run.compiled)
         descend(images, labels, objective, views, Descent(steps, 0.25), normalise(MEAN, STD), run)
 
 

@@ -112,10 +112,12 @@ def _by_rows(features: Tensor, targets: Tensor, scale: _Scale, penalties: Tensor
     """By the Gram matrix of the rows."""
     x = scale(features)
     sizes, directions = _principal(x @ x.T)  # (R,), (N, R)
+    projected = directions.T @ targets
     inverse = 1 / (sizes[:, None] + penalties)  # (R, P)
-    dual = directions @ _scaled(directions.T @ targets, inverse)  # (N, P*K)
-    fits = directions @ _scaled(directions.T @ targets, sizes[:, None] * inverse)
-    leverages = directions.square() @ (sizes[:, None] * inverse)
+    shrink = sizes[:, None] * inverse
+    dual = directions @ _scaled(projected, inverse)  # (N, P*K)
+    fits = directions @ _scaled(projected, shrink)
+    leverages = directions.square() @ shrink
     errors = _squared_errors(targets, fits, leverages, len(x)) / targets.numel()
     return (x.T @ dual).view(x.shape[1], len(penalties), -1), errors
 

@@ -103,9 +103,8 @@ def convolve(
     # the last tile takes its two overlapping rows from it.
     beyond = (_SIDE * across + _SIDE - 1 - width, _SIDE * down + _SIDE - 1 - height)
     maps = F.pad(maps, (0, 0, 1, beyond[0], 1, beyond[1]))
-    tiles = _tiles(
-        _tiles(maps, down, 1, filtering), across, 3, filtering
-    )  # (q, p, N, down, across, C), with places p down and q across
+    # (q, p, N, down, across, C), with places p down and q across
+    tiles = _tiles(_tiles(maps, down, 1, filtering), across, 3, filtering)
     products = product(tiles.reshape(len(kernels), count * down * across, channels), kernels)
     blocks = products.view(_SIDE + 2, _SIDE + 2, count, down, across, kernels.shape[2])
     rows = torch.stack(_combine(filtering.back, list(blocks)), dim=4)  # (p, N, down, across, m, K)

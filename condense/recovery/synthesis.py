@@ -82,7 +82,7 @@ class Synthesis:
     def objective(self, observed: Sequence[Observed], votes: Sequence[float], run: Run) -> Objective:
         """The loss under these teachers, compiled where the run compiles."""
         strength = (self.statistics_weight, self.first_multiplier)
-        return Objective(observed, votes, *strength, run.compiled if run.compiles else None, self.chunk)
+        return Objective(observed, votes, *strength, run.compiled, self.chunk)
 
 
 def images(

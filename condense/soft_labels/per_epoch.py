@@ -115,10 +115,12 @@ class _Epoch:
         mixes = [self._regions.mixed(self._epoch, step) for step in steps]
         regions = [self._step(step, None if self._linear else mix) for step, mix in zip(steps, mixes, strict=True)]
         logits = self._logits(torch.cat(regions), self._groups(steps, regions))
+        if not self._linear and self._committee.softened_at is None:
+            return logits
         temperature = self._committee.temperature
-        if not self._linear:
-            return logits if self._committee.softened_at is None else (logits / temperature).softmax(1)
         targets = (logits / temperature).softmax(1)
+        if not self._linear:
+            return targets
         if self._calibration is not None:
             assert self._classes is not None
             rows = slice(self._regions.rows(steps[0]).start, self._regions.rows(steps[-1]).stop)
