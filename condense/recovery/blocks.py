@@ -9,10 +9,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from condense import allocator
 from condense.preprocessing import Preprocessing
 from condense.recovery.objective import Objective
 from condense.recovery.views import Views
 from condense.run import Job, Run
+
+# Compiled steps of a process after which freed memory is handed back. Compilation leaves small things where the maps of
+# the next step would fit, so that the heap grows (100 images of 64 pixels, ResNet-18: 3.5 GiB, 2.9 with this).
+_SETTLING = 2
 
 
 @dataclass(frozen=True)
@@ -94,7 +99,8 @@ def descend(
     """The images (B, C, H, W) after `descent.steps` steps, as a loop of `run`.  labels: (B,) int64."""
     images = images.clone().requires_grad_()
     optimizer = torch.optim.Adam([images], lr=descent.lr, betas=descent.betas, eps=descent.eps)
-    for step in run.loop("descend", descent.steps, run.state(images=images, optimizer=optimizer)):
+    loop = run.loop("descend", descent.steps, run.state(images=images, optimizer=optimizer))
+    for since_start, step in enumerate(loop):
         for group in optimizer.param_groups:
             group["lr"] = descent.rate(step)
         seen = views(images, step, run.rng("view", step))
@@ -104,6 +110,8 @@ def descend(
         optimizer.step()
         clip_(images, space)
         run.log(loss=found.total, cross_entropy=found.cross_entropy, statistics=found.statistics)
+        if run.compiles and since_start < _SETTLING:
+            allocator.give_back()
     return images.detach()
 
 

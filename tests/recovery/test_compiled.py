@@ -116,6 +116,18 @@ def test_every_kind_of_teacher_and_of_pass_becomes_whole_graphs(
         torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-8)
 
 
+@pytest.mark.parametrize(("compile", "times"), [(True, 2), (False, 0)])
+def test_memory_left_by_the_compiler_is_handed_back_in_the_first_steps_of_a_process(
+    compile: bool, times: int, batch: Batch, with_statistics: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given_back: list[None] = []
+    monkeypatch.setattr("condense.recovery.blocks.allocator.give_back", lambda: given_back.append(None))
+    monkeypatch.setattr(torch, "compile", lambda function, **options: function)
+    recovered(with_statistics, batch, tmp_path, compile=compile, networks=NETWORKS[:1])
+    assert SETTINGS.steps > 2
+    assert len(given_back) == times
+
+
 @pytest.mark.soak  # compiling takes up to a minute
 def test_the_machine_code_recovers_the_same_images(batch: Batch, with_statistics: Build, tmp_path: Path) -> None:
     eager = recovered(with_statistics, batch, tmp_path, compile=False)
