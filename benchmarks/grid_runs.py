@@ -1,6 +1,6 @@
-"""What the grids of whole experiments share: handing commands to `condense`, and reading what came of them.
+"""What whole experiments share: handing commands to `condense`, and reading what came of them.
 
-Used by trajectory_grid.py, decoupled_grid.py and frepo_grid.py.
+Used by trajectory_grid.py, decoupled_grid.py, frepo_grid.py, student_norm.py and transfer_factor.py.
 """
 
 from __future__ import annotations
@@ -66,6 +66,25 @@ def of_sets(values: Runs) -> str:
     from condense.evaluate.statistics import by_set
 
     return ", ".join(f"{100 * mean:.2f}" for mean in by_set(values).values())
+
+
+def difference(first: Mapping[Any, float], second: Mapping[Any, float]) -> dict[str, Any] | None:
+    """first - second in points, by distillation and evaluation seed: the mean of each distilled pair, and how well the
+    mean over these sets is known; p by the rule of the tables. None when they share no run.
+    """
+    from condense.evaluate.statistics import compare
+
+    gap = compare(first, second)
+    if gap is None:
+        return None
+    half = gap.over_runs.half
+    return {
+        "mean": 100 * gap.mean,
+        "by_distillation_seed": {str(seed): 100 * value for seed, value in gap.by_set.items()},
+        "pairs": gap.over_runs.n,
+        "half_interval_over_runs": None if half is None else 100 * half,
+        "p": gap.p,
+    }
 
 
 class Outcomes:

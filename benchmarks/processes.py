@@ -42,6 +42,24 @@ def machine_facts() -> dict[str, Any]:
     return {name: facts[name] for name in names} | {"load": [round(value, 2) for value in os.getloadavg()]}
 
 
+def first_stated(out: Path, stated: dict[str, Any]) -> dict[str, Any]:
+    """What is believed, as it was first written into the file of the result, which is now unless that is there.
+
+    Ends the program where the file states something else: nothing is restated once it may be known.
+    """
+    from condense import files
+
+    if not out.exists():
+        files.write_json(out, stated | {"verdict": "not measured yet"})
+        return stated
+    found = files.read_json(out)
+    before = {name: found.get(name) for name in stated}
+    changed = [name for name in stated if before[name] != stated[name] and name != "stated_by"]
+    if changed:
+        raise SystemExit(f"{out} states another {', '.join(changed)}; choose another --out, it is not restated")
+    return before
+
+
 def print_result(result: dict[str, Any], out: Path | None) -> None:
     """Prints a result with its command and commit as JSON, and writes it to a file when one is named."""
     from condense.evaluate.version import commit

@@ -22,10 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from processes import command_line, machine_facts, print_result
+from grid_runs import difference
+from processes import command_line, first_stated, machine_facts, print_result
 from transfer import DISTILLATION_SEEDS, GATE, SETTINGS, SOURCE, TARGETS, distilled, gated, prepared, require_passed
-
-from condense import files
 
 if TYPE_CHECKING:
     from condense.api import Place
@@ -131,19 +130,6 @@ def main() -> None:
     experiment = EXPERIMENTS[given.experiment]
     stated = first_stated(out, statement(experiment, given))
     print_result(stated | measure(experiment, given, place), out)
-
-
-def first_stated(out: Path, stated: dict[str, Any]) -> dict[str, Any]:
-    """The statement as it was first written down, which is now unless the file is there: then nothing is restated."""
-    if not out.exists():
-        files.write_json(out, stated | {"verdict": "not measured yet"})
-        return stated
-    found = files.read_json(out)
-    before = {name: found.get(name) for name in stated}
-    changed = [name for name in stated if before[name] != stated[name] and name != "stated_by"]
-    if changed:
-        raise SystemExit(f"{out} states another {', '.join(changed)}; choose another --out, it is not restated")
-    return before
 
 
 Cell = tuple[str, str, str]  # target, network, use
@@ -262,26 +248,9 @@ def _differences(runs: Mapping[str, Runs]) -> list[dict[str, Any]]:
         line: dict[str, Any] = dict(zip(("target", "network", "use"), cell, strict=True))
         line |= {side: 100 * summary(list(found[cell].values())).mean for side, found in runs.items()}
         for first, second in (("unchanged", "random"), ("changed", "random"), ("changed", "unchanged")):
-            line[f"{first} - {second}"] = _difference(runs[first][cell], runs[second][cell])
+            line[f"{first} - {second}"] = difference(runs[first][cell], runs[second][cell])
         lines.append(line)
     return lines
-
-
-def _difference(first: Mapping[Any, float], second: Mapping[Any, float]) -> dict[str, Any] | None:
-    """The mean of each distilled pair, and how well the mean over these sets is known; p by the rule of the tables."""
-    from condense.evaluate.statistics import compare
-
-    gap = compare(first, second)
-    if gap is None:
-        return None
-    half = gap.over_runs.half
-    return {
-        "mean": 100 * gap.mean,
-        "by_distillation_seed": {str(seed): 100 * value for seed, value in gap.by_set.items()},
-        "pairs": gap.over_runs.n,
-        "half_interval_over_runs": None if half is None else 100 * half,
-        "p": gap.p,
-    }
 
 
 if __name__ == "__main__":
