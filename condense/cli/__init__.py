@@ -11,25 +11,9 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from condense.cli import parser
+from condense.cli import parser, refusals
+from condense.cli.commands import COMMANDS
 from condense.errors import CondenseError, Diverged
-
-_HANDLERS = {
-    "list": "condense.cli.listing:listing",
-    "distill": "condense.cli.work:distill",
-    "gate": "condense.cli.work:gate",
-    "evaluate": "condense.cli.work:evaluate",
-    "relabel": "condense.cli.work:relabel",
-    "transfer": "condense.cli.work:transfer",
-    "bench": "condense.cli.work:bench",
-    "leaderboard": "condense.cli.work:leaderboard",
-    "show": "condense.cli.exchange:show",
-    "card": "condense.cli.exchange:card",
-    "verify": "condense.cli.exchange:verify",
-    "import": "condense.cli.exchange:import_set",
-    "export": "condense.cli.exchange:export_set",
-    "cache": "condense.cli.caching:cache",
-}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,8 +22,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     debugging = "--traceback" in words
     try:
         arguments = parser.parse([word for word in words if word != "--traceback"])
-        home, _, function = _HANDLERS[arguments.command].partition(":")
-        code: int = getattr(import_module(home), function)(arguments)
+        home, _, function = COMMANDS[arguments.command].handler.partition(":")
+        code: int = getattr(import_module(f"condense.cli.{home}"), function)(arguments)
         sys.stdout.flush()
         return code
     except SystemExit as end:  # --help and --version
@@ -54,10 +38,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (CondenseError, OSError) as error:
         if debugging:
             raise
-        text = parser.explain(error) if isinstance(error, OSError) else str(error)
+        text = refusals.explain(error) if isinstance(error, OSError) else str(error)
         return _refuse(text, 1 if isinstance(error, Diverged) else 2)
     except (MemoryError, RuntimeError) as error:
-        if debugging or not _is_out_of_memory(error):
+        if debugging or not refusals.is_out_of_memory(error):
             raise
         return _refuse(f"out of memory ({str(error).splitlines()[0]}); ask for less, or use a machine with more", 2)
 
@@ -65,12 +49,3 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _refuse(text: str, code: int) -> int:
     print(f"condense: error: {' '.join(text.split())}", file=sys.stderr)
     return code
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """Whether Python, or PyTorch on either device, found no room; told by names, since PyTorch may not be loaded."""
-    return (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or ("can't allocate memory" in str(error))
-    )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from condense.cli import tables
-from condense.cli.parser import KINDS
+from condense.cli.commands import KINDS
 from condense.errors import BadInput, CondenseError, UnknownName
 
 Facts = dict[str, Any]
