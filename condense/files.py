@@ -1,9 +1,7 @@
 """Every byte the project writes goes through here: a reader sees a whole file or none, whatever dies when.
 
-A file is written under a hidden temporary name in its own folder, flushed to the disk and renamed into place. The
-names of temporaries say which process made them, so that what a killed process left behind is swept on the next use.
-Only `append` writes in place; who uses it recognises a torn end by itself.
-The primitive operations are module-level functions (`PRIMITIVES`), so that tests let each of them fail in turn.
+A file is written under a hidden temporary name in its own folder, flushed to the disk and renamed into place. Only
+`append` writes in place; who uses it recognises a torn end by itself.
 """
 
 from __future__ import annotations
@@ -11,93 +9,27 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import os
 import re
-import secrets
-import shutil
-import socket
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
-from condense.errors import BadInput, DamagedFile
+from condense import disk
+from condense.errors import DamagedFile
 from condense.locks import InUse as InUse
 from condense.locks import lock as lock
+from condense.temporaries import PathLike as PathLike
+from condense.temporaries import intended as intended
+from condense.temporaries import remove, staged_file
+from condense.temporaries import require_replaceable as require_replaceable
+from condense.temporaries import staged_directory as staged_directory
+from condense.temporaries import sweep as sweep
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-PathLike = str | os.PathLike[str]
-
-_HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:6]
-_TEMPORARY = re.compile(r"\.tmp-(?P<host>[0-9a-f]{6})-(?P<process>\d+)-[0-9a-f]{8}-")
-_ABANDONED_SECONDS = 7 * 86400  # another host's temporary: whether its process lives cannot be seen from here
 _NO_LINKS = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 _BLOCK = 1 << 20
-_live: set[Path] = set()  # temporaries that this process is writing now
-_swept: set[Path] = set()  # folders that this process has looked through
-
-
-# ------------------------------------------------------------------------------------------ primitive operations
-
-
-def open_new(path: Path) -> IO[bytes]:
-    return open(path, "xb")
-
-
-def open_append(path: Path) -> IO[bytes]:
-    return open(path, "ab")
-
-
-def write(handle: IO[bytes], data: bytes | memoryview) -> None:
-    handle.write(data)
-
-
-def fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def replace(source: Path, target: Path) -> None:
-    os.replace(source, target)
-
-
-def truncate(path: Path, length: int) -> None:
-    os.truncate(path, length)
-
-
-def rename(source: Path, target: Path) -> None:
-    os.rename(source, target)
-
-
-def mkdir(path: Path) -> None:
-    path.mkdir(parents=True, exist_ok=True)
-
-
-def unlink(path: Path) -> None:
-    path.unlink(missing_ok=True)
-
-
-def remove_tree(path: Path) -> None:
-    shutil.rmtree(path)
-
-
-def copy(source: Path, target: Path) -> None:
-    shutil.copyfile(source, target)
-
-
-def link(source: Path, target: Path) -> None:
-    os.link(source, target)
-
-
-PRIMITIVES = (
-    "open_new", "open_append", "write", "fsync", "replace", "truncate", "rename", "mkdir", "unlink", "remove_tree",
-    "copy", "link",
-)  # fmt: skip
 
 
 # ------------------------------------------------------------------------------------------------------- writing
@@ -105,8 +37,8 @@ PRIMITIVES = (
 
 def write_bytes(path: PathLike, data: bytes) -> None:
     """Writes a whole file or, when anything fails, leaves what was there."""
-    with _temporary_for(Path(path)) as temporary, open_new(temporary) as handle:
-        write(handle, data)
+    with staged_file(Path(path)) as temporary, disk.open_new(temporary) as handle:
+        disk.write(handle, data)
 
 
 def write_text(path: PathLike, text: str) -> None:
@@ -131,9 +63,9 @@ def write_tensors(path: PathLike, tensors: Mapping[str, Tensor], metadata: Mappi
     """
     from condense.tensor_format import encode
 
-    with _temporary_for(Path(path)) as temporary, open_new(temporary) as handle:
+    with staged_file(Path(path)) as temporary, disk.open_new(temporary) as handle:
         for part in encode(path, tensors, metadata):
-            write(handle, part)
+            disk.write(handle, part)
 
 
 def append(path: PathLike, parts: Iterable[bytes | memoryview]) -> None:
@@ -143,22 +75,22 @@ def append(path: PathLike, parts: Iterable[bytes | memoryview]) -> None:
     """
     place = Path(path)
     if not place.parent.is_dir():
-        mkdir(place.parent)
-    with open_append(place) as handle:
+        disk.mkdir(place.parent)
+    with disk.open_append(place) as handle:
         for part in parts:
-            write(handle, part)
-    fsync(place)
+            disk.write(handle, part)
+    disk.fsync(place)
 
 
 def cut(path: PathLike, length: int) -> None:
     """Removes what stands behind the first `length` bytes of a file: the torn end that `append` may leave."""
-    truncate(Path(path), length)
-    fsync(Path(path))
+    disk.truncate(Path(path), length)
+    disk.fsync(Path(path))
 
 
 def discard(path: PathLike) -> None:
     """Removes a file or a folder with all that is in it; nothing when it is not there."""
-    _remove(Path(path))
+    remove(Path(path))
 
 
 def safe_name(name: str) -> str:
@@ -168,8 +100,8 @@ def safe_name(name: str) -> str:
 
 def copy_file(source: PathLike, target: PathLike) -> None:
     """Copies a file's content; the target appears whole or not at all."""
-    with _temporary_for(Path(target)) as temporary:
-        copy(Path(source), temporary)
+    with staged_file(Path(target)) as temporary:
+        disk.copy(Path(source), temporary)
 
 
 def link_file(source: PathLike, target: PathLike) -> None:
@@ -179,111 +111,13 @@ def link_file(source: PathLike, target: PathLike) -> None:
     """
     if Path(target).exists() and Path(target).samefile(source):
         return  # to replace a name by another one of the same file does nothing, and leaves the other behind
-    with _temporary_for(Path(target)) as temporary:
+    with staged_file(Path(target)) as temporary:
         try:
-            link(Path(source), temporary)
+            disk.link(Path(source), temporary)
         except OSError as error:
             if error.errno not in _NO_LINKS:
                 raise
-            copy(Path(source), temporary)
-
-
-def require_replaceable(target: Path, replace_existing: bool) -> None:
-    """Refuses, with BadInput, a target that is a file, or a folder with content that is not to be replaced."""
-    if target.exists() and not target.is_dir():
-        raise BadInput(f"{target} is a file where a folder should be written; choose another place")
-    if target.is_dir() and any(target.iterdir()) and not replace_existing:
-        raise BadInput(f"{target} exists and is not empty; remove it or choose another place")
-
-
-@contextmanager
-def staged_directory(target: PathLike, *, replace_existing: bool = False) -> Iterator[Path]:
-    """Yields a hidden sibling folder to fill; at success it becomes `target`, at failure it is removed.
-
-    Raises:
-        BadInput: when `target` exists as a file, or as a folder with content unless `replace_existing`.
-    """
-    final = Path(target)
-    require_replaceable(final, replace_existing)
-    with _named_temporary(final) as temporary:
-        mkdir(temporary)
-        yield temporary
-        require_replaceable(final, replace_existing)
-        if final.is_dir() and any(final.iterdir()):
-            # Two renames are not one: killed in between, the target is absent, never half of each.
-            with _named_temporary(final) as old:
-                rename(final, old)
-                rename(temporary, final)
-                remove_tree(old)
-        else:
-            rename(temporary, final)
-
-
-@contextmanager
-def _temporary_for(path: Path) -> Iterator[Path]:
-    with _named_temporary(path) as temporary:
-        yield temporary
-        fsync(temporary)
-        replace(temporary, path)
-
-
-@contextmanager
-def _named_temporary(path: Path) -> Iterator[Path]:
-    if not path.parent.is_dir():
-        mkdir(path.parent)
-    folder = path.parent.resolve()
-    if folder not in _swept:
-        sweep(folder)
-    # A long name of its own must not push the temporary beyond the 255 bytes of a file name.
-    temporary = folder / f".tmp-{_HOST}-{os.getpid()}-{secrets.token_hex(4)}-{path.name[:60]}"
-    _live.add(temporary)
-    try:
-        yield temporary
-    except Exception as error:
-        _remove(temporary)
-        if isinstance(error, OSError) and error.filename is None:
-            error.filename = str(path)  # a full disk says nothing of the place
-        raise
-    finally:
-        _live.discard(temporary)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        remove_tree(path)
-    elif path.exists():
-        unlink(path)
-
-
-def intended(path: str) -> str:
-    """A path as the user knows it: a temporary under the name of the file that it was to become."""
-    return _TEMPORARY.sub("", path)
-
-
-def sweep(folder: PathLike) -> None:
-    """Removes the temporaries that dead processes left in a folder."""
-    place = Path(folder).resolve()
-    for path in sorted(place.iterdir()) if place.is_dir() else []:
-        match = _TEMPORARY.match(path.name)
-        if match and path not in _live and _is_abandoned(path, match["host"], int(match["process"])):
-            _remove(path)
-    _swept.add(place)
-
-
-def _is_abandoned(path: Path, host: str, process: int) -> bool:
-    if host != _HOST:
-        import time
-
-        return time.time() - path.stat().st_mtime > _ABANDONED_SECONDS
-    if process == os.getpid():
-        return True
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
+            disk.copy(Path(source), temporary)
 
 
 # ------------------------------------------------------------------------------------------------------- reading

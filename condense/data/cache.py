@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from condense import files
+from condense import disk, files
 from condense.data.announce import announced
 from condense.data.decode import Form, chunks
 from condense.data.fingerprint import Fingerprint
@@ -112,7 +112,7 @@ def verify(folder: Path) -> list[str]:
 def remove(folder: Path) -> None:
     """Deletes an entry; it is decoded anew when it is next asked for."""
     with files.lock(folder):
-        files.remove_tree(folder)
+        disk.remove_tree(folder)
 
 
 def _write(staging: Path, place: Entry, contents: Contents, form: Form) -> None:
@@ -126,16 +126,16 @@ def _write(staging: Path, place: Entry, contents: Contents, form: Form) -> None:
             mark = Fingerprint(part.labels, contents.classes, form.shape)
             path = staging / f"{name}.npy"
             # Written as a stream: a full disk raises here, where writing through a memory map would kill the process.
-            with files.open_new(path) as handle:
-                files.write(handle, _header(len(part.labels), form.shape))
+            with disk.open_new(path) as handle:
+                disk.write(handle, _header(len(part.labels), form.shape))
                 for chunk in chunks(part, form):
-                    files.write(handle, chunk.images.tobytes())
+                    disk.write(handle, chunk.images.tobytes())
                     mark.update(chunk.images)
                     resized |= chunk.resized
                     if name == "train":
                         statistics.update(chunk.images)
                     advance(len(chunk.images))
-            files.fsync(path)
+            disk.fsync(path)
             fingerprints[name] = mark.hexdigest()
     labels = {name: torch.from_numpy(part.labels) for name, part in parts.items()}
     files.write_tensors(staging / "labels.safetensors", labels)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Literal
 from unittest import mock
 
-from condense import files
+from condense import disk, temporaries
 from condense.run.turns import Turns
 
 Kind = Literal["death at a file operation", "full disk at a file operation", "death at a yield"]
@@ -82,10 +82,10 @@ def injected(faults: Faults) -> Iterator[Faults]:
     """Runs the body as a process of its own, in which the fault happens."""
     with contextlib.ExitStack() as patches:
         # What an earlier process was writing, and which folders it looked through, died with it.
-        patches.enter_context(mock.patch.object(files, "_live", set()))
-        patches.enter_context(mock.patch.object(files, "_swept", set()))
-        for name in files.PRIMITIVES:
-            patches.enter_context(mock.patch.object(files, name, faults.around(name, getattr(files, name))))
+        patches.enter_context(mock.patch.object(temporaries, "_live", set()))
+        patches.enter_context(mock.patch.object(temporaries, "_swept", set()))
+        for name in disk.OPERATIONS:
+            patches.enter_context(mock.patch.object(disk, name, faults.around(name, getattr(disk, name))))
         if faults.kind == "death at a yield":
             patches.enter_context(mock.patch.object(Turns, "take", faults.at_yields(Turns.take)))
         yield faults

@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from condense import files
+from condense import disk, files
 from condense.data import cache, load, opening
 from condense.data.names import Request
 from condense.data.sources import Contents, Source, array_part, images
@@ -131,7 +131,7 @@ class Failing:
         self.done: list[str] = []
 
     def wrap(self, name: str) -> Callable[..., object]:
-        original = getattr(files, name)
+        original = getattr(disk, name)
 
         def run(*arguments: object) -> object:
             self.done.append(name)
@@ -152,7 +152,7 @@ def test_a_full_disk_at_any_operation_leaves_no_entry_and_the_next_opening_works
         failing = Failing(at)
         with monkeypatch.context() as patch:
             for name in ("open_new", "write", "fsync", "replace", "rename", "mkdir"):
-                patch.setattr(files, name, failing.wrap(name))
+                patch.setattr(disk, name, failing.wrap(name))
             try:
                 load(str(folder))
                 break
@@ -186,9 +186,9 @@ def test_what_a_killed_process_left_is_swept(image_folder: Writer, own_cache: Pa
     folder = image_folder()
     script = (
         "import os, signal\n"
-        "from condense import files\n"
+        "from condense import disk\n"
         "from condense.data import load\n"
-        "files.rename = lambda *paths: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "disk.rename = lambda *paths: os.kill(os.getpid(), signal.SIGKILL)\n"
         f"load({str(folder)!r})\n"
     )
     killed = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from condense import files, tensor_format
+from condense import disk, files, tensor_format
 from condense.errors import BadInput, DamagedFile
 
 
@@ -24,7 +24,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_temporary(tmp_path: Path, mon
     def full(handle: object, data: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(files, "write", full)
+    monkeypatch.setattr(disk, "write", full)
     with pytest.raises(OSError, match="No space left"):
         files.write_json(path, {"b": 3})
     assert files.read_json(path) == {"b": 1, "a": 2}
@@ -141,8 +141,8 @@ def test_a_staged_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
 
 def test_temporaries_of_dead_processes_are_swept_and_those_of_living_ones_stay(tmp_path: Path) -> None:
     script = (
-        "import os; from condense import files\n"
-        "files.fsync = lambda path: os._exit(1)\n"
+        "import os; from condense import disk, files\n"
+        "disk.fsync = lambda path: os._exit(1)\n"
         f"files.write_text({str(tmp_path / 'a.txt')!r}, 'half')"
     )
     subprocess.run([sys.executable, "-c", script], check=False)
@@ -205,14 +205,14 @@ def test_appended_bytes_follow_what_is_there(tmp_path: Path) -> None:
 def test_an_append_that_fails_leaves_what_was_there_in_front(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "log"
     files.append(path, [b"one"])
-    write = files.write
+    write = disk.write
 
     def full(handle: IO[bytes], data: bytes) -> None:
         if data == b"three":
             raise OSError(errno.ENOSPC, "No space left on device")
         write(handle, data)
 
-    monkeypatch.setattr(files, "write", full)
+    monkeypatch.setattr(disk, "write", full)
     with pytest.raises(OSError, match="No space left"):
         files.append(path, [b"two", b"three"])
     assert path.read_bytes() == b"onetwo"
@@ -222,7 +222,7 @@ def test_a_full_disk_is_told_with_the_place(tmp_path: Path, monkeypatch: pytest.
     def full(handle: IO[bytes], data: bytes) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(files, "write", full)
+    monkeypatch.setattr(disk, "write", full)
     with pytest.raises(OSError, match="No space left") as caught:
         files.write_text(tmp_path / "set.json", "text")
     assert caught.value.filename == str(tmp_path / "set.json")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from condense import files
+from condense import disk, files
 from condense.errors import BadInput, DamagedFile
 from condense.run import Run, Store, clock
 
@@ -203,7 +203,7 @@ def test_an_unknown_dtype_is_refused(open_run: OpenRun) -> None:
 def test_a_full_disk_loses_no_shard_that_was_there(open_run: OpenRun, monkeypatch: pytest.MonkeyPatch) -> None:
     run = open_run()
     written = []
-    original = files.write
+    original = disk.write
 
     def full_after_two(handle: object, data: object) -> None:
         written.append(data)
@@ -211,7 +211,7 @@ def test_a_full_disk_loses_no_shard_that_was_there(open_run: OpenRun, monkeypatc
             raise OSError(errno.ENOSPC, "No space left on device")
         original(handle, data)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(files, "write", full_after_two)
+    monkeypatch.setattr(disk, "write", full_after_two)
     with pytest.raises(OSError, match="No space left"):
         fill(run)
     monkeypatch.undo()

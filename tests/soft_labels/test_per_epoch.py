@@ -13,7 +13,7 @@ import pytest
 import torch
 from label_cases import CLASSES, COUNT
 
-from condense import files
+from condense import disk, files
 from condense.augment import MixUp, mix_targets
 from condense.distilled import DistilledSet
 from condense.distilled.labels import Codec, Committee, Regions
@@ -244,7 +244,7 @@ def test_a_saved_set_takes_no_second_place_on_the_disk(
     def elsewhere(source: Path, target: Path) -> None:
         raise OSError(errno.EXDEV, "invalid cross-device link")
 
-    monkeypatch.setattr(files, "link", elsewhere)
+    monkeypatch.setattr(disk, "link", elsewhere)
     copied = distilled.save(made, tmp_path / "copied")
     assert not any((copied / name).samefile(shard) for name, shard in zip(names, shards, strict=True))
     for shard in shards:  # as the folder of a finished run
