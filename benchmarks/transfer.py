@@ -155,8 +155,7 @@ def prepared(threads: int, device: str = "cpu") -> Place:
     from condense.progress import Progress
 
     torch.set_num_threads(threads)
-    # Processor seconds of a step, compiled and not: KRR-ST 0.21 and 0.30, Barlow Twins of the full set 0.46 and 0.72,
-    # of the teacher 0.83 and 0.95 (one thread of an AMD EPYC).
+    # Processor seconds of a step, compiled and not: KRR-ST 0.21, 0.30; Barlow Twins 0.46, 0.72; its teacher 0.83, 0.95.
     return Place(device=device, compile=True, progress=Progress())
 
 

@@ -59,11 +59,7 @@ def bench(
     require_writable(results, "--results")
     report = BenchReport()
     sets = _sets(methods, preset, distill_seeds)
-    for network in networks or ():
-        architectures.canonical(network)
-    if labels is not None:
-        label_recipe(labels)
-    protocols.load(protocol)  # told before hours are spent on sets
+    _require_known(networks, labels, protocol)
     for budget, (name, seed) in itertools.product(budgets, sets):
         place.progress.say(f"{name}, {budget}, seed {seed}")
         try:
@@ -89,9 +85,22 @@ def bench(
             place=place,
         )
         report.records.append(record)
-        failed = [network for network, cell in records.read(record).cells.items() if cell.status == "failed"]
-        report.failures += [f"{name}, {budget}, seed {seed}: {network} (see {record})" for network in failed]
+        report.failures += [f"{name}, {budget}, seed {seed}: {network} (see {record})" for network in _failed(record)]
     return report
+
+
+def _require_known(networks: Sequence[str] | None, labels: str | Path | None, protocol: str) -> None:
+    """Refuses what the judge would refuse, before hours are spent on sets."""
+    for network in networks or ():
+        architectures.canonical(network)
+    if labels is not None:
+        label_recipe(labels)
+    protocols.load(protocol)
+
+
+def _failed(record: Path) -> list[str]:
+    """Networks that the judge could not train."""
+    return [network for network, cell in records.read(record).cells.items() if cell.status == "failed"]
 
 
 def _sets(methods: Sequence[str] | None, preset: str | None, seeds: int) -> list[tuple[str, int]]:

@@ -57,10 +57,7 @@ def distill(
     plugin = methods.get(method)
     config = with_overrides(plugin.name, plugin.config(preset), overrides or {})
     source = place.dataset(dataset)
-    if plugin.about.uses_labels:
-        budget.counts(source.train.class_counts(), source.classes)
-    else:
-        budget.images(len(source.train), source.train.n_classes)
+    _require_possible(budget, plugin, source)
     request = _request(plugin, config, budget, source, seed, place)
     name = f"{files.safe_name(source.name)}-{plugin.name}-{budget}-s{seed}-{digest(request)[:8]}"
     target = Path(out) if out is not None else SETS / name
@@ -73,25 +70,31 @@ def distill(
     _announce(plugin, source, budget, config, place)
     with machine.PeakMemory(place.device) as peak, _empty_when_refused(work):
         result = _run_method(plugin, config, budget, source, seed, work, place, request)
-    provenance = {
-        **result.provenance,  # what the method says of itself, the resolved configuration, phases that ended early
-        **_facts(plugin, source),
-        "preset": preset,
-        "seed": seed,
-        "budget": budget.spec(),
-        "engine": request["engine"],
-        "volatile": {
-            **result.provenance.get("volatile", {}),
-            "changed": _changed(plugin.config(preset), config),  # follows from the configuration: no identity
-            "request": digest(request),  # finds this set again; equal content from changed code is the same set
-            "peak_bytes": peak.bytes,
-            "licence": source.licence,  # of the data set; what is said of it, no part of the content
-            "date": datetime.now(UTC).isoformat(timespec="seconds"),
-            "host": machine.describe(place.device),
-        },
+    asked = {"preset": preset, "seed": seed, "budget": budget.spec(), "engine": request["engine"]}
+    volatile = {
+        "changed": _changed(plugin.config(preset), config),  # follows from the configuration: no identity
+        "request": digest(request),  # finds this set again; equal content from changed code is the same set
+        "peak_bytes": peak.bytes,
     }
+    made = result.provenance  # what the method says of itself, the resolved configuration, phases that ended early
+    volatile = {**made.get("volatile", {}), **volatile, **_surroundings(source, place)}
+    provenance = {**made, **_facts(plugin, source), **asked, "volatile": volatile}
     _keep(dataclasses.replace(result, provenance=provenance), target, work, digest(request), place.shared)
     return target
+
+
+def _require_possible(budget: Budget, plugin: Plugin, source: Dataset) -> None:
+    """Refuses, with BadInput, a budget that the training split cannot fill."""
+    if plugin.about.uses_labels:
+        budget.counts(source.train.class_counts(), source.classes)
+    else:
+        budget.images(len(source.train), source.train.n_classes)
+
+
+def _surroundings(source: Dataset, place: Place) -> dict[str, Any]:
+    """What is said of a data set, no part of its content; when and where a set is made."""
+    date = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"licence": source.licence, "date": date, "host": machine.describe(place.device)}
 
 
 def _keep(made: DistilledSet, target: Path, work: Path, request: str, shared: bool) -> None:

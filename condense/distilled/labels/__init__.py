@@ -14,7 +14,8 @@ from condense.distilled.labels.base import (
 )
 from condense.distilled.labels.committee import Committee, CommitteeLabels, Member, use_batch_statistics
 from condense.distilled.labels.quantised import FULL, Codec, QuantisedLabels
-from condense.distilled.labels.regions import RegionLabels, Regions
+from condense.distilled.labels.region_labels import RegionLabels
+from condense.distilled.labels.regions import Regions
 from condense.distilled.labels.replayed import ReplayedLabels
 from condense.distilled.labels.stored import HardLabels, Representations, SoftForm, SoftLabels
 from condense.distilled.labels.teacher import TeacherLabels

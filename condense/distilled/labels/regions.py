@@ -1,6 +1,7 @@
-"""Labels of regions, epoch by epoch: what is stored are the answers; which region of which image each of them is for
-follows from a seed (Shen & Xing, "A Fast Knowledge Distillation Framework for Visual Recognition", ECCV 2022, arXiv
-2112.01528; mixed as by Yin, Xing & Shen, "Squeeze, Recover and Relabel", NeurIPS 2023, arXiv 2306.13092).
+"""Which region of which image every label of every epoch is for, as a rule that follows from a seed.
+
+Shen & Xing, "A Fast Knowledge Distillation Framework for Visual Recognition", ECCV 2022, arXiv 2112.01528; mixed as by
+Yin, Xing & Shen, "Squeeze, Recover and Relabel", NeurIPS 2023, arXiv 2306.13092.
 
 Every draw is a function of (seed, epoch, image) or (seed, epoch, step), through numbers by counter. So no order of a
 sampler, version of a library or size of a chunk moves a label to another view, and 24 bytes a view are not stored.
@@ -8,23 +9,17 @@ sampler, version of a library or size of a chunk moves a label to another view, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from condense.augment import Draw, Mix, RandomResizedCrop, mixing_from_spec
-from condense.distilled.labels.base import LabelBatch, register
-from condense.distilled.labels.classes import OptionalClasses, restored_classes
 from condense.distilled.labels.counter import uniform
-from condense.distilled.labels.quantised import FULL, Codec
-from condense.distilled.labels.replayed import Epoch, FolderShards, LastEpoch, MemoryShards, Shards, file_name, paths
-from condense.distilled.labels.stored import SoftForm, check_form, soft_rows
-from condense.errors import BadInput, DamagedFile
+from condense.errors import BadInput
 
 VERSION = 1  # of the rule below; stored labels of another version are refused
 _ORDER, _BOX, _MIX, _PARTNER = range(4)  # purposes, one table of numbers each
@@ -172,130 +167,3 @@ class Regions:
         if (version := fields.pop("version", None)) != VERSION:
             raise BadInput(f"these labels follow version {version} of the drawing rule, this condense knows {VERSION}")
         return cls(**fields)
-
-
-@dataclass(frozen=True, eq=False)
-class RegionLabels(OptionalClasses):
-    """Answers for the regions that a rule draws; a training that is longer than the store goes round it again.
-
-    Args:
-        regions: the rule.
-        shards: one mapping for each epoch, what `codec.encode` gave for its samples in the order of the steps.
-        n_classes: K.
-        codec: how the answers are kept.
-        form, temperature: what decoded answers are, as in `SoftLabels`.
-        classes: (N,) the class that each image was made for, where there is one.
-
-    Raises:
-        BadInput: for an empty store, or one that is not of this rule and codec.
-    """
-
-    regions: Regions
-    shards: Shards
-    n_classes: int
-    codec: Codec = FULL
-    form: SoftForm = "logits"
-    temperature: float = 1.0
-    classes: Tensor | None = None
-    _last: LastEpoch = field(default_factory=LastEpoch, repr=False)
-
-    kind: ClassVar[str] = "regions"
-    native: ClassVar[str] = "replay"
-    views: ClassVar[str] = "set"
-
-    def __post_init__(self) -> None:
-        if isinstance(self.shards, Sequence):
-            object.__setattr__(self, "shards", MemoryShards(tuple(dict(epoch) for epoch in self.shards)))
-        if len(self.shards) == 0:
-            raise BadInput("labels of regions need at least one epoch, the store is empty; run the labelling first")
-        check_form(self.form, self.temperature)
-        self._check_classes(self.n_classes, self.regions.count)
-
-    @property
-    def count(self) -> int:
-        return self.regions.count
-
-    @property
-    def batch(self) -> int:
-        """Samples of a step."""
-        return self.regions.batch
-
-    def steps(self, epoch: int) -> int:
-        """Steps of an epoch."""
-        return self.regions.steps
-
-    def view(self, epoch: int, step: int, indices: Tensor) -> LabelBatch:
-        """The drawn step with its answers; of `indices` only the device is used."""
-        epoch %= len(self.shards)
-        drawn = self._epoch(epoch)
-        rows, device = self.regions.rows(step), indices.device
-        part = {name: tensor[rows].to(device) for name, tensor in drawn.items()}
-        group = self.regions.groups(step)
-        target = self.codec.decode(part, self.n_classes)
-        return LabelBatch(
-            indices=part["indices"],
-            target=soft_rows(target, self.form, self.temperature),
-            crop=part["crop"],
-            flip=part["flip"],
-            mix=self.regions.mixed(epoch, step),
-            norm_group=None if group is None else group.to(device),
-            form=self.form,
-        )
-
-    def files(self) -> Iterator[tuple[str, Epoch]]:
-        for index in range(len(self.shards)):
-            yield file_name(index), self._stored(index)
-
-    def paths(self) -> Mapping[str, Path]:
-        return paths(self.shards)
-
-    def spec(self) -> dict[str, Any]:
-        return {
-            "kind": self.kind,
-            "n_classes": self.n_classes,
-            "epochs": len(self.shards),
-            "regions": self.regions.spec(),
-            "codec": self.codec.spec(),
-            "form": self.form,
-            "temperature": self.temperature,
-        } | self._class_spec()
-
-    def nbytes(self) -> int:
-        answers = len(self.shards) * self.codec.nbytes(self.regions.samples, self.n_classes)
-        return answers + self._class_bytes()
-
-    def to(self, device: torch.device | str) -> RegionLabels:
-        """Itself: epochs are streamed, and follow the device of the indices asked with."""
-        return self
-
-    def _epoch(self, epoch: int) -> Epoch:
-        if self._last.index != epoch:
-            self._last.tensors = {**self._stored(epoch), **self.regions.epoch(epoch)}
-            self._last.index = epoch
-        return self._last.tensors
-
-    def _stored(self, epoch: int) -> Epoch:
-        stored = self.shards.read(epoch)
-        schema = self.codec.schema(self.regions.samples, self.n_classes)
-        found = {name: (str(t.dtype).removeprefix("torch."), tuple(t.shape)) for name, t in stored.items()}
-        if found != schema:
-            raise BadInput(f"epoch {epoch} of the region labels holds {found}, the rule and the codec need {schema}")
-        return stored
-
-
-def _restore(spec: Mapping[str, Any], tensors: Mapping[str, Tensor], folder: Path) -> RegionLabels:
-    try:
-        return RegionLabels(
-            Regions.from_spec(spec["regions"]),
-            FolderShards(folder, spec["epochs"]),
-            spec["n_classes"],
-            Codec(**spec["codec"]),
-            spec["form"],
-            spec["temperature"],
-            restored_classes(spec, tensors, folder),
-        )
-    except TypeError as error:
-        raise DamagedFile(folder.parent / "set.json", f"labels: {error}") from error
-
-
-register(RegionLabels.kind, _restore)
