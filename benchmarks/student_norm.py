@@ -17,7 +17,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from decoupled_grid import EVALUATIONS, PROTOCOLS, RESULTS, ROOT
+from decoupled_grid import EVALUATIONS, PROTOCOLS, RESULTS, rows
 from grid_runs import Outcomes, Runs, call, difference
 from processes import command_line, first_stated, machine_facts, print_result
 
@@ -35,12 +35,13 @@ NETWORKS = {
 }
 FAMILIES = ("resnet10", "convnet-d3")
 BASELINE, RECOVERED = "random", ("sre2l-plus-plus", "cvdd")
-SEEDS = 2  # distillation seeds
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--rows", nargs="+", default=list(RECOVERED), metavar="NAME", help="of decoupled_grid.py")
+    known = [row.name for row in rows()]
+    text = "of decoupled_grid.py"
+    options.add_argument("--rows", nargs="+", default=list(RECOVERED), choices=known, metavar="NAME", help=text)
     options.add_argument("--protocol", default=PROTOCOLS[0])
     options.add_argument("--results", type=Path, default=RESULTS)
     options.add_argument("--threads", type=int, default=1)
@@ -67,7 +68,7 @@ def main() -> None:
 
 def folders(row: str) -> list[Path]:
     """Of the sets of one row, by distillation seed."""
-    return [ROOT / "sets" / f"{row}-s{seed}" for seed in range(SEEDS)]
+    return [found.folder(seed) for found in rows() if found.name == row for seed in range(found.seeds)]
 
 
 def statement(given: argparse.Namespace) -> dict[str, Any]:
@@ -91,7 +92,6 @@ def compared(recovered: Cells, random: Cells) -> dict[str, Any]:
         cell: {run: values[run] - random[cell][run] for run in values if run in random[cell]}
         for cell, values in recovered.items()
     }
-    nothing = {cell: dict.fromkeys(values, 0.0) for cell, values in gaps.items()}
     lines: dict[str, Any] = {}
     for family in FAMILIES:
         change = difference(gaps[family, "instance"], gaps[family, "batch"])
@@ -100,7 +100,7 @@ def compared(recovered: Cells, random: Cells) -> dict[str, Any]:
                 "accuracy": [
                     100 * sum(cell.values()) / len(cell) for cell in (recovered[family, norm], random[family, norm])
                 ],
-                "gap": difference(gaps[family, norm], nothing[family, norm]),
+                "gap": difference(recovered[family, norm], random[family, norm]),
             }
             for norm in ("instance", "batch")
         }
