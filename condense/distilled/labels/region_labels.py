@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
 from condense.distilled.labels.base import LabelBatch, register
-from condense.distilled.labels.classes import OptionalClasses, restored_classes
+from condense.distilled.labels.classes import restored_classes
 from condense.distilled.labels.quantised import FULL, Codec
 from condense.distilled.labels.regions import Regions
-from condense.distilled.labels.replayed import Epoch, FolderShards, LastEpoch, MemoryShards, Shards, file_name, paths
+from condense.distilled.labels.replayed import ByEpoch, Epoch, FolderShards, LastEpoch, MemoryShards, Shards
 from condense.distilled.labels.stored import SoftForm, check_form, soft_rows
 from condense.errors import BadInput, DamagedFile
 
 
 @dataclass(frozen=True, eq=False)
-class RegionLabels(OptionalClasses):
+class RegionLabels(ByEpoch):
     """Answers for the regions that a rule draws; a training that is longer than the store goes round it again.
 
     Args:
@@ -45,8 +44,6 @@ class RegionLabels(OptionalClasses):
     _last: LastEpoch = field(default_factory=LastEpoch, repr=False)
 
     kind: ClassVar[str] = "regions"
-    native: ClassVar[str] = "replay"
-    views: ClassVar[str] = "set"
 
     def __post_init__(self) -> None:
         if isinstance(self.shards, Sequence):
@@ -87,13 +84,6 @@ class RegionLabels(OptionalClasses):
             form=self.form,
         )
 
-    def files(self) -> Iterator[tuple[str, Epoch]]:
-        for index in range(len(self.shards)):
-            yield file_name(index), self._stored(index)
-
-    def paths(self) -> Mapping[str, Path]:
-        return paths(self.shards)
-
     def spec(self) -> dict[str, Any]:
         return {
             "kind": self.kind,
@@ -109,22 +99,18 @@ class RegionLabels(OptionalClasses):
         answers = len(self.shards) * self.codec.nbytes(self.regions.samples, self.n_classes)
         return answers + self._class_bytes()
 
-    def to(self, device: torch.device | str) -> RegionLabels:
-        """Itself: epochs are streamed, and follow the device of the indices asked with."""
-        return self
-
     def _epoch(self, epoch: int) -> Epoch:
         if self._last.index != epoch:
-            self._last.tensors = {**self._stored(epoch), **self.regions.epoch(epoch)}
+            self._last.tensors = {**self._checked(epoch), **self.regions.epoch(epoch)}
             self._last.index = epoch
         return self._last.tensors
 
-    def _stored(self, epoch: int) -> Epoch:
-        stored = self.shards.read(epoch)
+    def _checked(self, index: int) -> Epoch:
+        stored = self.shards.read(index)
         schema = self.codec.schema(self.regions.samples, self.n_classes)
         found = {name: (str(t.dtype).removeprefix("torch."), tuple(t.shape)) for name, t in stored.items()}
         if found != schema:
-            raise BadInput(f"epoch {epoch} of the region labels holds {found}, the rule and the codec need {schema}")
+            raise BadInput(f"epoch {index} of the region labels holds {found}, the rule and the codec need {schema}")
         return stored
 
 

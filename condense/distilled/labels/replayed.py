@@ -10,11 +10,12 @@ One shard holds one epoch of n samples in S steps of `batch` samples, the last s
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -85,8 +86,32 @@ class LastEpoch:
     tensors: Epoch = field(default_factory=dict)
 
 
+class ByEpoch(OptionalClasses, ABC):
+    """Labels that are read epoch by epoch, in the form and place that `shards` have."""
+
+    shards: Shards
+
+    native: ClassVar[str] = "replay"
+    views: ClassVar[str] = "set"
+
+    @abstractmethod
+    def _checked(self, index: int) -> Epoch:
+        """A stored epoch; BadInput when it does not fit the labels."""
+
+    def files(self) -> Iterator[tuple[str, Epoch]]:
+        for index in range(len(self.shards)):
+            yield file_name(index), self._checked(index)
+
+    def paths(self) -> Mapping[str, Path]:
+        return paths(self.shards)
+
+    def to(self, device: torch.device | str) -> Self:
+        """Itself: epochs are streamed, and follow the device of the indices asked with."""
+        return self
+
+
 @dataclass(frozen=True, eq=False)
-class ReplayedLabels(OptionalClasses):
+class ReplayedLabels(ByEpoch):
     """Explicit draws and targets per epoch; a longer training goes round them again.
 
     Args:
@@ -107,8 +132,6 @@ class ReplayedLabels(OptionalClasses):
     _last: LastEpoch = field(default_factory=LastEpoch, repr=False)
 
     kind: ClassVar[str] = "replayed"
-    native: ClassVar[str] = "replay"
-    views: ClassVar[str] = "set"
 
     def __post_init__(self) -> None:
         if isinstance(self.shards, Sequence):
@@ -153,13 +176,6 @@ class ReplayedLabels(OptionalClasses):
             form=self.form,
         )
 
-    def files(self) -> Iterator[tuple[str, Epoch]]:
-        for index in range(len(self.shards)):
-            yield file_name(index), self._checked(index)
-
-    def paths(self) -> Mapping[str, Path]:
-        return paths(self.shards)
-
     def spec(self) -> dict[str, Any]:
         return {
             "kind": self.kind,
@@ -178,10 +194,6 @@ class ReplayedLabels(OptionalClasses):
         # Kept, since it takes a pass over the store.
         stored = (tensor for _, epoch in self.files() for tensor in epoch.values())
         return sum(tensor.numel() * tensor.element_size() for tensor in stored) + self._class_bytes()
-
-    def to(self, device: torch.device | str) -> ReplayedLabels:
-        """Itself: epochs are streamed, and follow the device of the indices asked with."""
-        return self
 
     def _epoch(self, epoch: int) -> Epoch:
         index = epoch % len(self.shards)
