@@ -12,6 +12,8 @@ Departures from the paper:
     - the warm-up and the first weights of a teacher for small images are not quite SRe2L's; see there.
     - the teacher for ImageNet-21K comes from another library and its preset is left out.
     - for CIFAR the released code has no script: the preset is SRe2L's with this crop.
+    - labels for ImageNet are made in steps of 128 images, as the protocol cda-imagenet trains; the released code does
+      not state them, and LPLD, arXiv 2410.15919, has 128.
 """
 
 from __future__ import annotations
@@ -74,7 +76,6 @@ PRESETS = {
         "authors' commands, Tiny-ImageNet",
     ),
     "table-1-imagenet": Preset(
-        # Labels of 128 images a step, as the protocol cda-imagenet trains.
         Config(
             teacher="torchvision:resnet18@IMAGENET1K_V1",
             lr=0.25,
@@ -83,7 +84,7 @@ PRESETS = {
             labels="regions",
             label_batch=128,
         ),
-        "authors' commands, ImageNet-1K",
+        "authors' commands, ImageNet-1K, but for the labels",
     ),
     "cifar": Preset(
         Config(

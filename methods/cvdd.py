@@ -17,6 +17,7 @@ Departures from the paper:
     - CIFAR-10 is scaled by deviations of .2023, .1994 and .2010 (authors' code: .2470, .2435 and .2616).
     - a teacher learns from nine tenths of the training split, the last tenth measures it (the paper: all of it), and it
       has no dropout; with the stem for small images it starts from PyTorch's default weights (authors: torchvision's).
+    - a teacher of Tiny-ImageNet learns by a cosine from random crops, which the authors do not state.
     - images are kept as uint8 pixels, rounded; the authors save JPEG files.
 """
 

@@ -42,7 +42,7 @@ ABOUT = Method(
     url="https://arxiv.org/abs/2312.03526",
     family="decoupled",
     kind="synthetic",
-    ingredients={"factor": 1, "crops": 1, "rank": False, "labels": "hard"},
+    ingredients={"factor": 2, "crops": 1, "rank": False, "labels": "hard"},
 )
 
 
@@ -51,7 +51,7 @@ class Config:
     observer: str = "resnet18:norm=batch"  # phi_theta*, scores patches and labels images
     training: str = "sre2l-cifar"  # how an observer without given weights is trained: a recipe of condense.teachers
     training_epochs: int = 200  # of that training
-    factor: Count = 2  # sqrt(N), patches along each side of an image
+    factor: Count = 1  # sqrt(N), patches along each side of an image; 2 for images of 224 pixels
     pool: Count = 300  # |T'_c|, real images of each class that patches are cut from; more where more patches are needed
     crops: Count = 5  # K, patches cut from each of them, of which the best is kept
     min_scale: float = 0.08  # smallest area of a patch, as a part of its image
@@ -61,23 +61,21 @@ class Config:
 
 
 PRESETS = {
-    "cifar": Preset(Config(factor=1), "authors' scripts for CIFAR-10 and CIFAR-100, ResNet-18"),
+    "cifar": Preset(Config(), "authors' scripts for CIFAR-10 and CIFAR-100, ResNet-18"),
     "cifar-conv3": Preset(
-        Config(observer="convnet-d3:norm=batch", factor=1), "authors' scripts for CIFAR-10 and CIFAR-100, Conv-3"
+        Config(observer="convnet-d3:norm=batch"), "authors' scripts for CIFAR-10 and CIFAR-100, Conv-3"
     ),
     "tiny-imagenet": Preset(
-        Config(training="sre2l-tiny", training_epochs=50, factor=1),
-        "authors' scripts for Tiny-ImageNet, ResNet-18",
+        Config(training="sre2l-tiny", training_epochs=50), "authors' scripts for Tiny-ImageNet, ResNet-18"
     ),
     "imagenet-1k": Preset(
-        Config(observer="torchvision:resnet18@IMAGENET1K_V1"), "authors' scripts for ImageNet-1K, ResNet-18"
+        Config(observer="torchvision:resnet18@IMAGENET1K_V1", factor=2), "authors' scripts for ImageNet-1K, ResNet-18"
     ),
     "cpu": Preset(
         Config(
             observer="convnet:norm=batch,width=16",
             training="tiny-images",
             training_epochs=20,
-            factor=1,
             pool=100,
             min_scale=0.5,
         ),
@@ -90,22 +88,21 @@ PRESETS = {
 
 def distill(train: Split, budget: Budget, config: Config, run: Run) -> DistilledSet:
     """Cuts, scores, selects and stitches patches of each class, then labels the images, Alg. 1."""
+    plan = _plan(train, budget, config)
     space = preprocessing.fit("normalise", train)
-    counts = budget.counts(train.class_counts(), train.classes)
     observer = teachers.teacher(config.observer, train, space, _training(train, config), run)
     network = run.place(observer.module())  # phi_theta*
     jobs = run.jobs("class", range(train.n_classes))
     for job in jobs:
-        members = train.of_class(job.item)
-        wanted = counts[job.item] * config.factor**2
+        members, (size, wanted) = train.of_class(job.item), plan[job.item]
         order = torch.randperm(len(members), generator=job.rng("pool"))
-        pool = members[order[: max(config.pool, wanted)]]  # T'_c
+        pool = members[order[:size]]  # T'_c
         patches = cut(train, pool, config, job.rng("crop"))  # (P, K, C, h, w)
         scores = realism(network, patches, job.item, train.shape, observer.preprocessing)  # (P, K)
         chosen = select(patches, scores, wanted, config.rank)
         job.save(pixels=stitch(chosen, config.factor, train.shape))
     pixels = torch.cat([result["pixels"] for result in jobs.results()])
-    classes = torch.repeat_interleave(torch.arange(train.n_classes), torch.tensor(counts))
+    classes = torch.repeat_interleave(torch.arange(train.n_classes), torch.tensor(budget.counts(train.class_counts())))
 
     return labelled(_labels(config), pixels, classes, [observer], train, space, run)
 
@@ -115,8 +112,6 @@ def cut(train: Split, pool: Tensor, config: Config, generator: torch.Generator) 
     crop = RandomResizedCrop((config.min_scale, 1.0), ratio=(1.0, 1.0), flip=False)
     images = train.take(pool).float() / 255
     height, width = train.shape[1] // config.factor, train.shape[2] // config.factor
-    if min(height, width) < 1:
-        raise BadInput(f"images of {train.shape[1:]} pixels cannot hold {config.factor} patches along a side")
     drawn = [crop(images, generator) for _ in range(config.crops)]
     sized = [F.interpolate(each, (height, width), mode="bilinear", antialias=True) for each in drawn]
     return torch.stack(sized, dim=1)
@@ -139,16 +134,8 @@ def realism(network: nn.Module, patches: Tensor, label: int, shape: Shape, space
 def select(patches: Tensor, scores: Tensor, count: int, rank: bool) -> Tensor:
     """The best patch of each image, the best images first; then the second-best patch of each, and so on.
 
-    patches: (P, K, C, h, w).  scores: (P, K).  Returns (count, C, h, w).
-
-    Raises:
-        BadInput: for fewer patches than are asked for.
+    patches: (P, K, C, h, w), at least `count` in all.  scores: (P, K).  Returns (count, C, h, w).
     """
-    if count > scores.numel():
-        raise BadInput(
-            f"{count} patches of a class were asked for, {scores.shape[1]} of each of {scores.shape[0]} images are "
-            f"{scores.numel()}; lower the factor or the budget, or raise crops"
-        )
     if not rank:
         return patches.transpose(0, 1).flatten(0, 1)[:count]
     within, places = scores.sort(dim=1, stable=True)  # (P, K), the best patch of each image in column 0
@@ -178,6 +165,29 @@ def _lengths(side: int, parts: int) -> list[int]:
     return [least + (index < longer) for index in range(parts)]
 
 
+def _plan(train: Split, budget: Budget, config: Config) -> list[tuple[int, int]]:
+    """Of each class, |T'_c| and the number of patches that its images need.
+
+    Raises:
+        BadInput: for settings that would fail once the observer has been trained.
+    """
+    side = min(train.shape[1:])
+    if config.factor > side:
+        raise BadInput(f"images of {side} pixels cannot hold factor={config.factor} patches along a side; lower factor")
+    if not 0 < config.min_scale <= 1:
+        raise BadInput(f"min_scale is an area in (0, 1], got {config.min_scale}")
+    members = train.class_counts()
+    needed = [images * config.factor**2 for images in budget.counts(members, train.classes)]
+    pools = [min(count, max(config.pool, patches)) for count, patches in zip(members, needed, strict=True)]
+    for name, pool, patches in zip(train.classes, pools, needed, strict=True):
+        if pool * config.crops < patches:
+            raise BadInput(
+                f"the class {name!r} needs {patches} patches, and crops={config.crops} of each of its {pool} images "
+                f"are {pool * config.crops}; lower factor or the budget, or raise crops"
+            )
+    return list(zip(pools, needed, strict=True))
+
+
 def _training(train: Split, config: Config) -> Recipe:
     return teachers.recipe(config.training, flips=train.flips, epochs=config.training_epochs)
 
@@ -189,8 +199,9 @@ def _labels(config: Config) -> LabelRecipe:
 def cost(train: Split, budget: Budget, config: Config) -> Cost:
     """The training of the observer, a forward pass over every patch, and its labels."""
     training = teachers.committee_cost(config.observer, train, _training(train, config))
+    plan = _plan(train, budget, config)
     work = networks.work(config.observer.partition("@")[0], train.shape, train.n_classes)
-    patches = sum(min(config.pool, count) for count in train.class_counts()) * config.crops
+    patches = sum(pool for pool, _ in plan) * config.crops
     asking = answering_cost(_labels(config), train, sum(budget.counts(train.class_counts())))
     return Cost(
         shared_operations=training.operations,

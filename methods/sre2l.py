@@ -15,7 +15,8 @@ Departures from the paper:
       whose convolutions are drawn from a normal distribution of variance 2 / fan_out).
     - the total-variation and l2 terms are left out: both weights are 0 in every released command.
     - initial=medium takes whole images of medium loss (SRe2L++: patches from a folder of medium difficulty).
-    - SRe2L++ groups samples for batch statistics as `cvdd` does, also where a step is not full.
+    - SRe2L++ groups samples for batch statistics as `cvdd` does, also where a step is not full, and trains a teacher of
+      Tiny-ImageNet as it does.
     - SRe2L++ is labelled by its one teacher (authors: not stated; their labelling code asks a pool of five networks,
       and no script of it is for this baseline).
 """

@@ -65,6 +65,11 @@ class TorchvisionClassifier(Network):
         """Weights and statistics of a newly constructed network, copied into this one."""
         self.adopt(self._fresh(generator).state_dict())
 
+    @staticmethod
+    def names_as_torchvision(state: Mapping[str, Tensor]) -> bool:
+        """Whether a state's names are those of torchvision's own network, which `adopt` takes, and not of this one."""
+        return not any(name.startswith("body.") for name in state)
+
     @torch.no_grad()
     def adopt(self, state: Mapping[str, Tensor]) -> None:
         """Copies a state of torchvision's own network into this one.

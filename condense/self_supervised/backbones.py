@@ -13,8 +13,11 @@ from condense import files, networks
 from condense.data import Split
 from condense.errors import BadInput
 from condense.networks import Network
+from condense.networks.zoo import TorchvisionClassifier
 from condense.preprocessing import Preprocessing, normalise
 from condense.teachers import weights
+
+_COUNTER = ".num_batches_tracked"  # of a batch norm, which files from before PyTorch 0.4.1 lack and no answer needs
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,10 +63,12 @@ def adopt_body(network: Network, state: Mapping[str, Tensor], source: str) -> No
         BadInput: naming the first part that is missing or has another shape.
     """
     own = {name: value for name, value in network.state_dict().items() if not name.startswith("classifier.")}
-    as_torchvision = not own.keys() & state.keys()
+    as_torchvision = isinstance(network, TorchvisionClassifier) and network.names_as_torchvision(state)
     given = {name: state.get(name.removeprefix("body.") if as_torchvision else name) for name in own}
     for name, value in own.items():
         found = given[name]
+        if found is None and name.endswith(_COUNTER):
+            continue
         if found is None or found.shape != value.shape:
             problem = "lack" if found is None else f"have another shape, {tuple(found.shape)}, of"
             raise BadInput(

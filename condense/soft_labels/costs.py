@@ -5,6 +5,7 @@ from __future__ import annotations
 from condense import networks, teachers
 from condense.data import Split
 from condense.distilled.labels import Codec
+from condense.distilled.labels.committee import check_statistics
 from condense.method import Cost
 from condense.soft_labels.recipe import LabelRecipe, training_of
 
@@ -26,11 +27,18 @@ def cost(recipe: LabelRecipe, train: Split, images: int) -> Cost:
 
 
 def answering_cost(recipe: LabelRecipe, train: Split, images: int) -> Cost:
-    """The work of `label` for so many images by teachers that are there."""
-    if recipe.kind in ("hard", "teacher"):
+    """The work of `label` for so many images by teachers that are there.
+
+    Raises:
+        BadInput: for batch statistics where no teacher has batch norm.
+    """
+    if recipe.kind == "hard":
         return Cost(operations=0.0, memory_bytes=0.0)
     names = [name.partition("@")[0] for name in teachers.members(recipe.teachers)]
     works = [networks.work(name, train.shape, train.n_classes) for name in names]
+    check_statistics(recipe.statistics, sum(work.batch_norms for work in works), names)
+    if recipe.kind == "teacher":
+        return Cost(operations=0.0, memory_bytes=0.0)
     answers = images if recipe.kind == "fixed" else images * recipe.crops * recipe.epochs
     row = Codec(recipe.codec, recipe.k).nbytes(1, train.n_classes)
     epoch = images * recipe.crops * train.n_classes

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,12 +90,7 @@ class _Folder:
         """One epoch, as `ReplayedLabels` takes it."""
         paths = self._batches(index)
         steps = [_fields(path) for path in paths]
-        for path, step in zip(paths[:-1], steps[:-1], strict=True):
-            if len(step["target"]) != self.batch:
-                raise BadInput(
-                    f"{path} holds {len(step['target'])} samples where the first file has {self.batch}; only the last "
-                    "of an epoch may be short, since partners are counted within a file"
-                )
+        self._check(paths, steps)
         epoch = {name: torch.cat([step[name] for step in steps]) for name in steps[0]}
         if len(epoch["target"]) != len(self.orders[index]):
             raise BadInput(
@@ -106,6 +101,21 @@ class _Folder:
             groups = [statistics_groups(len(step["target"]), self.norm_group) for step in steps]
             epoch["norm_group"] = torch.cat(groups)
         return epoch | {"indices": self.orders[index].long()}
+
+    def _check(self, paths: Sequence[Path], steps: Sequence[Mapping[str, Tensor]]) -> None:
+        """Refuses files of one epoch that are not of one labelling, naming one."""
+        for path, step in zip(paths, steps, strict=True):
+            if len(step["target"]) != self.batch and path != paths[-1]:
+                raise BadInput(
+                    f"{path} holds {len(step['target'])} samples where the first file has {self.batch}; only the last "
+                    "of an epoch may be short, since partners are counted within a file"
+                )
+            if step.keys() != steps[0].keys():
+                mixed, plain = (path, paths[0]) if "partner" in step else (paths[0], path)
+                raise BadInput(
+                    f"the samples of {mixed} are mixed and those of {plain} are not, so that they are of two "
+                    "labellings; restore the epoch from a copy"
+                )
 
     def _batches(self, index: int) -> list[Path]:
         found = _numbered(self.folder / f"epoch_{index}", "batch_", ".tar")

@@ -84,7 +84,7 @@ def _published(network: str, name: str, n_classes: int) -> tuple[dict[str, Tenso
 def _adopt(module: Network, state: Mapping[str, Tensor], name: str) -> None:
     """Fills the network with a state of its own layout, or of torchvision's for a network of torchvision."""
     try:
-        if isinstance(module, TorchvisionClassifier) and not state.keys() & module.state_dict().keys():
+        if isinstance(module, TorchvisionClassifier) and module.names_as_torchvision(state):
             module.adopt(state)
         else:
             module.load_state_dict(dict(state))

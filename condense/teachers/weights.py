@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ FILES = (".pt", ".pth", ".bin", ".safetensors")
 TORCHVISION = "torchvision:"
 _NESTED = ("state_dict", "model", "net")  # where checkpoints of other projects keep the weights
 _PREFIXES = ("module.", "_orig_mod.")  # of networks that were saved inside a wrapper
+# torchvision's files of DenseNet are older than its code: norm.1 and conv.2 are norm1 and conv2 of the network now.
+_OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.(?=[12]\.)")
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
@@ -40,13 +43,14 @@ def read_state(path: Path) -> dict[str, Tensor]:
             content = content[key]
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
         raise BadInput(f"{path} holds a {type(content).__name__}, not a state dict; save network.state_dict()")
-    return {_unwrapped(str(key)): value for key, value in content.items()}
+    return {_as_today(str(key)): value for key, value in content.items()}
 
 
-def _unwrapped(key: str) -> str:
+def _as_today(key: str) -> str:
+    """The name of a tensor without what wrapped its network, as the network names it now."""
     for prefix in _PREFIXES:
         key = key.removeprefix(prefix)
-    return key
+    return _OLD_DENSENET.sub(r"\1", key)
 
 
 def published(network: str, name: str) -> Any:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from condense import networks
 from condense.distilled.labels import Committee, CommitteeLabels, Member, use_batch_statistics
 from condense.errors import BadInput
-from condense.preprocessing import Preprocessing
+from condense.preprocessing import Preprocessing, identity
 
 IMAGES = torch.randn(6, *SHAPE, generator=torch.Generator().manual_seed(4))
 
@@ -69,6 +69,13 @@ def test_batch_statistics_are_those_of_the_images_asked_about_and_nothing_is_rem
     torch.testing.assert_close(asked.logits_for(IMAGES), expected)
     for module, state in zip(asked._modules, states, strict=True):
         assert all(torch.equal(value, state[name]) for name, value in module.state_dict().items())
+
+
+def test_batch_statistics_need_a_batch_norm() -> None:
+    module = networks.build("mlp", SHAPE, len(CLASSES), torch.Generator().manual_seed(0))
+    member = Member("mlp", module.state_dict(), identity())
+    with pytest.raises(BadInput, match="mlp has no batch norm, so no batch statistics"):
+        Committee((member,), SHAPE, len(CLASSES), identity(), statistics="batch")
 
 
 def test_each_group_has_statistics_of_its_own() -> None:

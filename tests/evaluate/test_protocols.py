@@ -32,9 +32,13 @@ PUBLISHED = {
     "quick-replay-1": "59cc1db8aa592eba474873b6d76a371f9f4b8aa3d139923eafaea8502e13297d",
     "quick-soft-1": "20ca95173dc60846a58c53f96370193a5b633e43b34f2878f9a3400eb141426e",
     "rded-10-1": "8510acfa3d33beebba39ecdbfdbdd470df6d620b7a12ea5fb3b0c6f8f96320b8",
+    "rded-10-2": "8ac8068f80cfd133f4a20250053cc2f1fa0e381e53c9d2544fea6ff6b1853daa",
     "rded-100-1": "250e52b409ccbce27e25437e0a07c6f6ca2eb41b8f792d525f00dfa90012ddbf",
+    "rded-100-2": "820897ad8918f6e24ab307a61c527f8ace9055ae87a8f1498df60ab78f56d211",
     "rded-imagenet-1": "96c2bcd0b763e570806f384c275fd92e474b1857d81178bb251cf150b55996d1",
+    "rded-imagenet-2": "db9fa6796336049b77d81ebc987a5e79a166615b4fb8f5380f5f41157091e0e1",
     "rded-tiny-1": "d2113848ca44405e61435d0f038d7158dbb56be8f0efde86ac3110e6a4a7c050",
+    "rded-tiny-2": "d1cca2d02345be884148b9c7853820a8bb1e3fc8ebf4e8c0e3705f7ed4b835c2",
     "soft-common-1": "3f3f9a3f55d0f3a8176ee848e009e2678108aad2a52b92f235a4f0512c813ab8",
     "soft-large-1": "fdbb086168b287a10257ee4967e6c61e5d9ab3a2e8d5e1e5abe6d6898b316851",
     "soft-narrow-1": "7621da4a062d8aa15e7df88cbe80a9f70b7446d9854083c261eacb076c9a407b",
@@ -197,6 +201,24 @@ def test_rded_trains_in_batches_that_follow_the_size_of_the_set(protocol, classe
     for ipc, batch in batches.items():
         assert load.recipe_for(network, ipc * classes, flips=True).batch == batch
     assert protocols.load("rded-100").recipe_for("convnet-d3:norm=batch", 1000, flips=True).batch == 25
+
+
+@pytest.mark.parametrize(
+    ("protocol", "rates"),
+    [
+        ("rded-10", {"alexnet": 1e-4, "vgg11": 5e-4, "vgg11:norm=batch": 5e-4, "mobilenet-v2": 2.5e-3, "mlp": 1e-3}),
+        ("rded-100", {"alexnet": 1e-4, "vgg11": 5e-4, "efficientnet-b0": 2e-3, "convnet-d3:norm=batch": 2e-3}),
+        ("rded-tiny", {"alexnet": 1e-4, "vgg11": 5e-4, "resnet101:norm=batch": 1e-3}),
+        (
+            "rded-imagenet",
+            {"torchvision:alexnet": 1e-4, "torchvision:vit_b_16": 1e-4, "torchvision:swin_v2_t": 1e-4}
+            | {"torchvision:vgg11": 5e-4, "torchvision:efficientnet_b0": 2e-3, "torchvision:densenet121": 1e-3},
+        ),
+    ],
+)
+def test_rded_has_the_rates_of_its_script_outside_the_panel_too(protocol, rates):
+    load = protocols.load(protocol)
+    assert {name: load.recipe_for(name, 5000, flips=True).lr for name in rates} == rates
 
 
 @pytest.mark.parametrize(

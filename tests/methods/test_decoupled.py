@@ -162,6 +162,14 @@ def test_images_are_pixels_and_labels_know_their_class(train: Split, folder: Pat
         ("sre2l", {"teacher": NETWORK, "labels": "regions", "label_group": 1}, "at least two samples"),
         ("sre2l", {"teacher": NETWORK, "labels": "regions", "label_epochs": 0}, "at least one epoch"),
         ("infer", {"teachers": "convnet-d1:width=4"}, "convnet-d1:width=4 has no batch norm"),
+        ("rded", {"factor": 9}, "images of 8 pixels cannot hold factor=9 patches along a side; lower factor"),
+        ("rded", {"min_scale": 0.0}, r"min_scale is an area in \(0, 1\], got 0.0"),
+        ("rded", {"min_scale": 5.0}, r"min_scale is an area in \(0, 1\], got 5.0"),
+        (
+            "rded",
+            {"factor": 4, "crops": 1},
+            "needs 160 patches, and crops=1 of each of its 20 images are 20; lower factor",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_when_the_work_is_announced(

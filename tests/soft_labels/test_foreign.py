@@ -113,6 +113,17 @@ def test_a_short_file_before_the_last_is_refused(write: Callable, tmp_path: Path
         labels.view(1, 0, PICK)
 
 
+@pytest.mark.parametrize("first", ["cutmix", None])
+def test_mixed_and_plain_files_in_one_epoch_are_refused(write: Callable, tmp_path: Path, first: str | None) -> None:
+    write(first)
+    other = batch_of(2, torch.Generator().manual_seed(1), None if first else "cutmix")
+    torch.save(other, tmp_path / "epoch_1" / "batch_1.tar")
+    mixed, plain = ("batch_0", "batch_1") if first else ("batch_1", "batch_0")
+    labels = read_fkd(tmp_path, ORDERS)
+    with pytest.raises(BadInput, match=rf"of .*{mixed}.tar are mixed and those of .*{plain}.tar are not"):
+        labels.view(1, 1, PICK)
+
+
 def test_a_missing_file_is_named(write: Callable, tmp_path: Path) -> None:
     write()
     (tmp_path / "epoch_1" / "batch_0.tar").unlink()

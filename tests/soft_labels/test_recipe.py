@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -170,6 +171,12 @@ def test_a_field_that_would_be_ignored_is_refused(fields: dict[str, object], mes
 def test_hard_labels_need_classes(view: PlainView, train: Split, space: Preprocessing, open_run: Callable) -> None:
     with pytest.raises(BadInput, match="no class per image"):
         label(LabelRecipe("hard"), view, None, train, space, open_run())
+
+
+@pytest.mark.parametrize("kind", ["regions", "teacher"])
+def test_batch_statistics_without_batch_norm_are_refused_when_announced(kind: Any, train: Split) -> None:
+    with pytest.raises(BadInput, match=r"mlp \+ lenet has no batch norm, so no batch statistics; use statistics=runn"):
+        answering_cost(LabelRecipe(kind, "mlp + lenet", statistics="batch"), train, 9)
 
 
 def test_batch_statistics_of_whole_steps_are_announced_with_their_memory(train: Split) -> None:

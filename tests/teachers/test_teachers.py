@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
@@ -14,6 +15,7 @@ from condense.data import Split, validation_split
 from condense.errors import BadInput, DamagedFile, UnknownName
 from condense.preprocessing import Preprocessing, normalise
 from condense.run import Run
+from condense.self_supervised import backbones
 from condense.soft_labels import LabelRecipe, provenance
 from condense.teachers import Teacher, trained
 from condense.tensor_format import checksum
@@ -223,6 +225,27 @@ def test_published_weights_are_found_in_the_folder_of_such_files(
     assert found.preprocessing.spec() == normalise((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)).spec()
     assert found.trained_on == "the data of torchvision's weights IMAGENET1K_V1"
     assert found.name == name
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "efficientnet_b0", "shufflenet_v2_x0_5", "densenet121"])
+def test_states_of_torchvisions_own_networks_are_taken(name: str, open_run: Open, tmp_path: Path) -> None:
+    """As its oldest files have them: DenseNet's layers by the names of then, and no batch norm with a counter."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        original = _torchvision.load("models").get_model(name, num_classes=3).eval()
+    old = re.compile(r"(denselayer\d+\.(norm|conv))(?=[12]\.)")
+    state = {old.sub(r"\1.", key): value for key, value in original.state_dict().items() if "num_batches" not in key}
+    torch.save(state, tmp_path / "theirs.pth")
+    images = torch.randint(0, 256, (20, 3, 32, 32), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    split = Split.from_arrays(images, torch.arange(20) % 3, ("one", "two", "three"), flips=False)
+    source = f"torchvision:{name}@{tmp_path / 'theirs.pth'}"
+    with mock.patch("condense.teachers.pretrained.accuracy", return_value=0.9), open_run() as run:
+        found = teachers.teacher(source, split, normalise(split.mean, split.std), RECIPE, run).module()
+    backbone = backbones.load(source, split).network.eval()
+    seen = images[:2] / 255
+    features = found.embed(seen)
+    assert torch.equal(found(seen), original(seen))
+    assert torch.equal(backbone.embed(seen), features)
 
 
 def test_a_teacher_that_guesses_is_refused(split: Split, space: Preprocessing, open_run: Open, tmp_path: Path) -> None:

@@ -63,7 +63,8 @@ class Committee:
         temperature: T, at which the answers are meant to be softened.
 
     Raises:
-        BadInput: for an empty committee, weights that do not fit it, or a state that does not fit its network.
+        BadInput: for an empty committee, weights that do not fit it, a state that does not fit its network, or batch
+            statistics where no member has batch norm.
     """
 
     members: tuple[Member, ...]
@@ -92,6 +93,8 @@ class Committee:
             weights = tuple(weight / total for weight in weights)
         object.__setattr__(self, "weights", tuple(weights))
         object.__setattr__(self, "_modules", tuple(self._build(member) for member in self.members))
+        norms = sum(isinstance(layer, _BatchNorm) for module in self._modules for layer in module.modules())
+        check_statistics(self.statistics, norms, [member.network for member in self.members])
 
     @property
     def softened_at(self) -> float | None:
@@ -162,6 +165,12 @@ def check_weights(weights: Sequence[float], members: int) -> None:
     """Refuses, with BadInput, weights that are not one for each member, or that cannot be made to add up to 1."""
     if len(weights) != members or not min(weights) >= 0 or not 0 < sum(weights) < math.inf:
         raise BadInput(f"give one weight of at least 0 for each of {members} members, got {tuple(weights)}")
+
+
+def check_statistics(statistics: Statistics, batch_norms: int, networks: Sequence[str]) -> None:
+    """Refuses, with BadInput, batch statistics of networks that have no batch norm among them: none would be used."""
+    if statistics == "batch" and batch_norms == 0:
+        raise BadInput(f"{' + '.join(networks)} has no batch norm, so no batch statistics; use statistics=running")
 
 
 def use_batch_statistics(module: nn.Module) -> nn.Module:
