@@ -99,8 +99,11 @@ class Outcomes:
     def accuracies(self, folders: Sequence[Path], protocol: str, network: str) -> Runs:
         """Fractions by (distillation seed, evaluation seed), as far as they are there.
 
-        folders: of the sets of one row, by distillation seed.
+        folders: of the sets of one row, by distillation seed.  network: in any spelling; records have the shortest.
         """
+        from condense import networks
+
+        network = networks.canonical(network)
         sets = {name: seed for seed, folder in enumerate(folders) if (name := self._id(folder)) is not None}
         values: Runs = {}
         for record in self._records:

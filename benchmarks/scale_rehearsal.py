@@ -4,8 +4,8 @@
     python benchmarks/scale_rehearsal.py --classes 20 --ipc 4 --epochs 6        to try it out
 
 Before anything starts it prints what ImageNet-1K at IPC 50 would cost, beside what is published. Then it writes an
-ImageFolder of noisy colours at 64 pixels (five training images and one test image of each class) and goes through the
-work, every stage in a process of its own whose peak memory is measured:
+ImageFolder of noisy colours at 64 pixels (as many training images of each class as are recovered, at least five, and
+one test image) and goes through the work, every stage in a process of its own whose peak memory is measured:
 
     teacher   a narrow ConvNet is trained, written to a file and read from there as a foreign teacher is
     recover   images of every class are recovered from it, the blocks shared by two worker processes
@@ -39,7 +39,7 @@ import numpy as np
 import recovery_at_scale
 from processes import machine_facts, peak_bytes, print_result
 
-SIDE, TRAIN, TEST = 64, 5, 1
+SIDE, LEAST, TEST = 64, 5, 1
 LIMIT = 4 * 2**30
 NETWORK = "convnet-d4:norm=batch,width=16"
 UPDATES, BATCH = 100, 64  # that a teacher of few classes needs, and images of each
@@ -66,7 +66,7 @@ def main() -> None:
     result: dict[str, Any] = {"machine": machine_facts(), "settings": facts, "imagenet-1k": expected, "stages": {}}
     with tempfile.TemporaryDirectory() as place:
         require_room(Path(place), label_bytes(given))
-        write_images(Path(place) / "images", given.classes)
+        write_images(Path(place) / "images", given)
         for stage in STAGES:
             result["stages"][stage] = in_process(stage, given, Path(place))
     result["label_bytes_by_limit"] = round(label_bytes(given) / LIMIT, 3)  # memory shows nothing below 1
@@ -121,14 +121,14 @@ class ImageNet:
         return 1_281_167
 
 
-def write_images(folder: Path, classes: int) -> None:
+def write_images(folder: Path, given: argparse.Namespace) -> None:
     """Noise around a colour for each class; ten levels of each channel make a thousand of them."""
     from PIL import Image
 
     draws = np.random.default_rng(0)
-    for label in range(classes):
+    for label in range(given.classes):
         colour = np.array([label % 10, label // 10 % 10, label // 100 % 10]) * 22 + 20
-        for part, count in (("train", TRAIN), ("test", TEST)):
+        for part, count in (("train", max(LEAST, given.ipc)), ("test", TEST)):
             target = folder / part / f"class-{label:04d}"
             target.mkdir(parents=True)
             for number in range(count):

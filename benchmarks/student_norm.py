@@ -62,6 +62,8 @@ def main() -> None:
         row: {cell: outcomes.accuracies(folders(row), given.protocol, name) for cell, name in NETWORKS.items()}
         for row in (BASELINE, *given.rows)
     }
+    if missing := [f"{row} on {NETWORKS[cell]}" for row, cells in found.items() for cell in cells if not cells[cell]]:
+        raise SystemExit(f"{given.results} has no accuracy of {', '.join(missing)}; look at what `condense` said above")
     measured = {row: compared(found[row], found[BASELINE]) for row in given.rows}
     print_result(stated | {"rows": measured, "machine": machine_facts()}, given.out)
 

@@ -105,6 +105,13 @@ def test_a_full_disk_is_told_before_any_work(script: ModuleType, tmp_path: Path)
         script.require_room(tmp_path, 10**18)
 
 
+@pytest.mark.parametrize(("ipc", "images"), [(1, 5), (10, 10)])
+def test_a_class_has_as_many_images_as_are_recovered(ipc: int, images: int, script: ModuleType, tmp_path: Path) -> None:
+    script.write_images(tmp_path, argparse.Namespace(classes=2, ipc=ipc))
+    counts = [len(list(folder.iterdir())) for folder in sorted((tmp_path / "train").iterdir())]
+    assert counts == [images, images]
+
+
 def test_all_stages_go_through(
     script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -133,7 +140,7 @@ def test_labels_of_another_content_are_told(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     given = argparse.Namespace(**TINY)
-    script.write_images(Path("images"), given.classes)
+    script.write_images(Path("images"), given)
     for stage in ("teacher", "recover", "labels"):
         script.STAGES[stage](given)
     path = Path("labelled/labels/epoch-0003.safetensors")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
 from condense import networks
+from condense.evaluate import records
 
 
 @pytest.fixture
@@ -33,6 +34,20 @@ def test_the_gap_to_random_images_is_compared_between_norms(script: ModuleType) 
         assert found["batch"]["gap"]["mean"] == pytest.approx(-8.99), family
         assert found["instance - batch"]["mean"] == pytest.approx(7.0), family
         assert found["instance - batch"]["pairs"] == 6
+
+
+def test_records_are_found_by_whatever_spelling_a_network_has(
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Records name instance norm by leaving it out."""
+    cell = SimpleNamespace(seeds=[0, 1], accuracy=[0.25, 0.5])
+    names = {networks.canonical(name): cell for name in script.NETWORKS.values()}
+    kept = SimpleNamespace(set=SimpleNamespace(id="a"), protocol=SimpleNamespace(name="p"), cells=names)
+    monkeypatch.setattr(records, "read_all", lambda _: [kept])
+    outcomes = script.Outcomes(tmp_path)
+    monkeypatch.setattr(outcomes, "_id", lambda _: "a")
+    for name in script.NETWORKS.values():
+        assert outcomes.accuracies([tmp_path], "p", name) == {(0, 0): 0.25, (0, 1): 0.5}
 
 
 @pytest.mark.parametrize(
