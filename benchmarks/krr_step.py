@@ -127,8 +127,8 @@ def _method(side: str, train: Any, teacher: Any, given: argparse.Namespace) -> d
                 if name == "regress":
                     watch.mark()
                 yield step
-            if name == "regress":
-                watch.mark()
+                if name == "regress" and step == given.steps:  # the last one, before the loop saves its checkpoint
+                    watch.mark()
 
     parts = {
         "real images and teacher": (TeacherBatches, "draw"),

@@ -22,6 +22,7 @@ from condense.identity import digest
 
 _OWN = "condense"
 _DIGITS = 16  # of the SHA-256 of a file
+_BY_CONTENT = re.compile(rf" \(sha256 [0-9a-f]{{{_DIGITS}}}\)")
 _STATEMENT = re.compile(r"^[ \t]*(?:from[ \t]+[\w.]+[ \t]+import[ \t]+(?:\([^)]*\)|[^\n(]+)|import[ \t]+[^\n]+)", re.M)
 _FOR_TYPES = re.compile(r"^if TYPE_CHECKING:[^\n]*\n(?:[ \t][^\n]*\n|\n)*", re.M)
 
@@ -70,6 +71,11 @@ def by_content(settings: Any) -> Any:
     text = str(settings)
     whole = _named(text)
     return whole if whole != text else "+".join(_named(part) for part in text.split("+"))
+
+
+def names_a_file(setting: Any) -> bool:
+    """Whether `by_content` made this setting of a local file, so that what it says is not where the file lies."""
+    return isinstance(setting, str) and _BY_CONTENT.search(setting) is not None
 
 
 def _named(text: str) -> str:

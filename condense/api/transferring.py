@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from condense import distilled, files
 from condense import methods as registry
@@ -18,6 +19,7 @@ from condense.api.scoring import distill_cost, set_reference
 from condense.budget import Budget
 from condense.data import Dataset
 from condense.distilled import DistilledSet
+from condense.errors import BadInput
 from condense.evaluate.parts import DatasetRef
 from condense.evaluate.transfer import judge as judging
 from condense.evaluate.transfer import protocol as protocols
@@ -62,6 +64,7 @@ def transfer(
     seeds: int | None = None,
     baselines: bool = True,
     references: bool = True,
+    teacher: str | None = None,
     dataset: str | None = None,
     results: Path = RESULTS,
     command: str | None = None,
@@ -76,6 +79,8 @@ def transfer(
         baselines: distil and judge, for each set with a teacher, random and k-means images with teacher features of
             the same source, budget, seed and teacher.
         references: judge fresh networks and self-supervision on all images of the source too.
+        teacher: "NETWORK@FILE", where the sets' teacher lies if it came from a file: baselines have the very same, and
+            sets know what a file holds, not its folder.
         dataset: where the sets' data lie, when their recorded name does not say; without sets, the source.
 
     Raises:
@@ -93,25 +98,39 @@ def transfer(
         command or shlex.join(["condense", *sys.argv[1:]]),
         place,
     )
-    loaded = [(name, distilled.load(set_folder(name))) for name in sets]
-    sources = {str(name): origin(judged, name, dataset, place) for name, judged in loaded}
-    opened = {name: _open_targets(request, source) for name, source in sources.items()}
+    loaded = [_load(name, dataset, request, teacher, baselines=baselines) for name in sets]
     report = TransferReport()
     seen: set[str] = set()
     if references and not loaded and dataset is not None:
         _judge_references(place.dataset(dataset), request, report)
-    for name, judged in loaded:
-        source, found = sources[str(name)], opened[str(name)]
-        beside = _baselines(judged, dataset, place) if baselines else []
-        if references and source.fingerprint not in seen:
-            seen.add(source.fingerprint)
-            _judge_references(source, request, report)
-        for each in (*beside, judged):
-            if each.id not in seen:
-                seen.add(each.id)
-                start = FromSet(each.bind(source.train).training_view(), rules, source.flips)
-                _judge(start, "set", each, source, found, request, report)
+    for each in loaded:
+        beside = [] if each.shared is None else _baselines(each.judged, each.shared, dataset, place)
+        if references and each.source.fingerprint not in seen:
+            seen.add(each.source.fingerprint)
+            _judge_references(each.source, request, report)
+        for judged in (*beside, each.judged):
+            if judged.id not in seen:
+                seen.add(judged.id)
+                start = FromSet(judged.bind(each.source.train).training_view(), rules, each.source.flips)
+                _judge(start, "set", judged, each.source, each.targets, request, report)
     return report
+
+
+@dataclass(frozen=True, eq=False)
+class _Loaded:
+    """A set with its source, the targets in the shape of that, and what its baselines have in common with it."""
+
+    judged: DistilledSet
+    source: Dataset
+    targets: list[Dataset]
+    shared: Mapping[str, Any] | None
+
+
+def _load(name: str | Path, dataset: str | None, request: _Request, teacher: str | None, *, baselines: bool) -> _Loaded:
+    judged = distilled.load(set_folder(name))
+    source = origin(judged, name, dataset, request.place)
+    shared = _shared_settings(judged, teacher, request.place) if baselines else None
+    return _Loaded(judged, source, _open_targets(request, source), shared)
 
 
 def _open_targets(request: _Request, source: Dataset) -> list[Dataset]:
@@ -125,29 +144,51 @@ def _judge_references(source: Dataset, request: _Request, report: TransferReport
     _judge(everything, "self-supervised", None, source, opened, request, report)
 
 
-def _baselines(judged: DistilledSet, dataset: str | None, place: Place) -> list[DistilledSet]:
-    """The baselines, with every setting that the set's method has too: they share its teacher and its pixel space.
+def _shared_settings(judged: DistilledSet, teacher: str | None, place: Place) -> dict[str, Any] | None:
+    """The settings of its method that baselines have too, its teacher and its pixel space; None: it has no baselines.
 
     A set whose targets are no features of a teacher gives nothing to make them from.
+
+    Raises:
+        BadInput: when the teacher came from a file, and `teacher` is not where it lies.
     """
     made = judged.provenance
     if made["method"] in BASELINES:
-        return []
+        return None
     if judged.labels.kind != "representation" or "teacher" not in made["config"]:
         why = "is not known to learn from a teacher's features"
         place.progress.say(f"transfer: {made['title']} {why}, so no baselines are made for it")
-        return []
+        return None
+    known = {entry.name for name in BASELINES for entry in dataclasses.fields(registry.get(name).config_type)}
+    shared = {name: value for name, value in made["config"].items() if name in known}
+    if fingerprints.names_a_file(shared["teacher"]):
+        found = None if teacher is None else fingerprints.by_content(teacher)
+        if found != shared["teacher"]:
+            raise BadInput(
+                f"the baselines of {made['title']} need its teacher {shared['teacher']}, and "
+                f"{'none was given' if found is None else f'{found} was given'}; name its file by --teacher "
+                "NETWORK@FILE, or leave the baselines out by --no-baselines"
+            )
+        shared["teacher"] = teacher
+    return shared
+
+
+def _baselines(
+    judged: DistilledSet, shared: Mapping[str, Any], dataset: str | None, place: Place
+) -> list[DistilledSet]:
+    """Random and k-means images with the features of the set's teacher: same source, budget and seed."""
+    made = judged.provenance
     found = []
     for name in BASELINES:
         plugin = registry.get(name)
-        shared = {entry.name for entry in dataclasses.fields(plugin.config_type)} & made["config"].keys()
+        own = {entry.name for entry in dataclasses.fields(plugin.config_type)} & shared.keys()
         folder = distill(
             name,
             dataset or made["dataset"]["name"],
             budget=Budget(**made["budget"]),
             seed=made["seed"],
             preset=made.get("preset") if made.get("preset") in plugin.presets else None,
-            overrides={setting: made["config"][setting] for setting in sorted(shared)},
+            overrides={setting: shared[setting] for setting in sorted(own)},
             place=place,
         )
         found.append(distilled.load(folder))

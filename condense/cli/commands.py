@@ -183,6 +183,8 @@ def _transfer(parser: Words) -> None:
     _judging(parser, "transfer-quick")
     text = "leave out the random and k-means images with teacher features that every set must beat"
     parser.add_argument("--no-baselines", action="store_false", dest="baselines", help=text)
+    text = "where the sets' teacher lies, if it came from a file: baselines have the same"
+    parser.add_argument("--teacher", metavar="NETWORK@FILE", help=text)
     text = "leave out fresh networks and those trained self-supervised on the whole source"
     parser.add_argument("--no-references", action="store_false", dest="references", help=text)
     _moved(parser)

@@ -139,6 +139,7 @@ def transfer(arguments: argparse.Namespace) -> int:
         seeds=arguments.seeds,
         baselines=arguments.baselines,
         references=arguments.references,
+        teacher=arguments.teacher,
         dataset=arguments.dataset,
         results=arguments.results,
         command=_command(arguments),

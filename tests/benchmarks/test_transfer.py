@@ -6,12 +6,13 @@ import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
 
-from condense import files, methods
+from condense import api, methods
+from condense.errors import Diverged
 from condense.method import with_overrides
+from condense.self_supervised import Gate
 
 SCRIPTS = Path(__file__).parents[2] / "benchmarks"
 
@@ -27,31 +28,35 @@ def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return found
 
 
-def passed(script: ModuleType) -> dict[str, Any]:
-    teacher = {name: value for name, value in script.SETTINGS.items() if name.startswith("teacher")}
-    return {"source": "digits", "settings": teacher, "teacher": 0.6, "random": 0.4, "margin": 0.1, "passed": True}
+def test_a_table_needs_a_teacher_that_passed(script: ModuleType) -> None:
+    script.require_passed(Gate(teacher=0.6, random=0.4))
+    with pytest.raises(SystemExit, match=r"reaches 0\.450, random weights 0\.400: less than 0\.1 apart"):
+        script.require_passed(Gate(teacher=0.45, random=0.4))
 
 
-@pytest.mark.parametrize(
-    ("change", "told"),
-    [
-        (None, "missing"),
-        ({"source": "cifar10[0-4]"}, "another teacher"),
-        ({"settings": {"teacher_epochs": "1"}}, "another teacher"),
-        ({"passed": False, "teacher": 0.45}, "reaches 0.450, random weights 0.400"),
-    ],
-    ids=["missing", "source", "teacher", "failed"],
-)
-def test_a_table_needs_a_gate_that_this_teacher_passed(
-    change: dict[str, Any] | None, told: str, script: ModuleType, tmp_path: Path
+def test_a_table_goes_on_without_a_set_that_diverged(
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = tmp_path / "gate.json"
-    if change is not None:
-        files.write_json(path, passed(script))
-        script.require_passed(path, "digits", script.SETTINGS)  # as it is, nothing is refused
-        files.write_json(path, passed(script) | change)
-    with pytest.raises(SystemExit, match=told):
-        script.require_passed(path, "digits", script.SETTINGS)
+    """And says so at the end, with the exit code of a failure."""
+    judged: list[list[Path]] = []
+
+    def distil(method: str, _given: object, _settings: object, seed: int, _place: object) -> Path:
+        if (method, seed) == ("frepo", 1):
+            raise Diverged("the loss left the finite numbers")
+        return Path(f"{method}-{seed}")
+
+    def transfer(sets: list[Path], *_words: object, **_options: object) -> api.TransferReport:
+        judged.append(sets)
+        return api.TransferReport()
+
+    monkeypatch.setattr(script, "distilled", distil)
+    monkeypatch.setattr(script, "prepared", lambda *_: None)
+    monkeypatch.setattr(script, "gated", lambda *_: api.Gated(Gate(0.6, 0.4), None))
+    monkeypatch.setattr(api, "transfer", transfer)
+    monkeypatch.setattr(sys, "argv", ["transfer.py", "table", "--methods", "krr_st", "frepo", "--no-references"])
+    assert script.main() == 1
+    assert judged == 2 * [[Path("krr_st-0"), Path("krr_st-1"), Path("frepo-0")]]
+    assert "failed: frepo, seed 1: " in capsys.readouterr().out
 
 
 def test_a_setting_is_of_krr_st_unless_it_names_a_method(script: ModuleType) -> None:

@@ -11,8 +11,10 @@ import pytest
 from PIL import Image
 
 from condense import api, distilled
+from condense.budget import Budget
 from condense.cli import main
 from condense.distilled.reader import read
+from condense.errors import BadInput
 from condense.evaluate.transfer import records
 from condense.evaluate.transfer.protocol import TransferProtocol
 
@@ -93,6 +95,32 @@ def test_a_method_s_baselines_share_its_teacher(made: tuple[Path, str], home: Pa
     settings = [record.set.config for record in found if record.set]
     teachers = [{name: value for name, value in config.items() if "teacher" in name} for config in settings]
     assert teachers[0] == teachers[1] == teachers[2]
+    assert report.failures == []
+
+
+def test_baselines_of_a_teacher_from_a_file_need_to_know_where_it_lies(home: Path, protocol: str) -> None:
+    """A set names such a teacher by what its file holds; that is checked before anything is distilled."""
+    given = dict(word.split("=", 1) for word in TINY[1::2])
+    weights = home / "elsewhere" / "teacher.safetensors"
+    weights.parent.mkdir()
+    teacher = api.gate("krr_st", "digits[0-4]", preset="cpu", overrides=given, weights=weights).weights
+    short = {"teacher": teacher, "steps": 2, "inner_steps": 2, "pool": 1}
+    judged = api.distill("krr_st", "digits[0-4]", budget=Budget(total=10), preset="cpu", overrides=short)
+    options = {"references": False, "results": home / "from-file"}
+    other = home / "other.safetensors"
+    other.write_bytes(weights.read_bytes() + b" ")
+    for wrong, said in (
+        (None, "none"),
+        (f"{teacher.partition('@')[0]}@{other}", r".*@other.safetensors \(sha256 .*\)"),
+    ):
+        told = rf"need its teacher .*@teacher.safetensors \(sha256 .*\), and {said} was given; name its file by --teach"
+        with pytest.raises(BadInput, match=told):
+            api.transfer([judged], ["digits[5-9]"], protocol, teacher=wrong, **options)
+    assert not (home / "from-file").exists()
+    report = api.transfer([judged], ["digits[5-9]"], protocol, teacher=teacher, **options)
+    found = [records.read(path).set for path in report.records]
+    assert [each.method for each in found if each] == ["random_teacher", "kmeans_teacher", "krr_st"]
+    assert len({each.config["teacher"] for each in found if each}) == 1
     assert report.failures == []
 
 

@@ -20,9 +20,11 @@ PUBLISHED = {
     "transfer-2": "73b02718fb982e65fa3b2c0f26813ce315532a64bb316b8067cd201bd6b8f242",
     "transfer-narrow-1": "b4e8f7b8cbad8a53bae80795c4529aa0f21597b75d9371137ed51d0280cb93da",
     "transfer-narrow-2": "1be86742e30ecd78498f4f26710b13443553f2baa8ddf8bb5019092f1e045773",
+    "transfer-narrow-3": "0def4d4cac43e0201e5602354fdd49619e72413c27194c2f329be3702ba5ed24",
     "transfer-quick-1": "51d687cc75a87240c1ee7135687cdab0cac28e7faeedd13ad69fc9d5b780c5d9",
     "transfer-short-1": "b6ca0e308283ad56560ec10bfd468087b44f0fab9e429147d8ba5d6dd456454f",
     "transfer-short-2": "ac5f82d3e0e8fa5af6531194e2f9238082e75011175cd837830aded36eef98e8",
+    "transfer-short-3": "f920d2ef731d8b336df05242202d85bc50f172e3647688c929fb149ee5d22e66",
 }
 FILES = sorted(path.stem for path in FOLDER.glob("*.json"))
 # What a field left out may be: without effect for the recipe's own optimiser, schedule or loss.
@@ -85,6 +87,14 @@ def test_representations_are_fitted_without_augmentation_as_published() -> None:
     tuned = protocol.fine_tune.recipe_for(50_000, flips=False)
     assert (tuned.epochs, tuned.updates) == (52, 10_000)
     assert tuned.augment == {"kind": "crop-flip", "padding": 4, "flip": False}
+
+
+@pytest.mark.parametrize("samples", [100, 256, 500])
+def test_soft_labels_are_trained_on_as_far_as_published(samples: int) -> None:
+    """Rate times updates, also with narrow networks, whatever the size of the set."""
+    stage = protocols.load("transfer-narrow").pretrain.soft
+    recipe = stage.recipe_for(samples, flips=True)
+    assert recipe.lr * recipe.epochs * recipe.steps_per_epoch(samples) == pytest.approx(10_000 * 3e-4)
 
 
 def test_fine_tuning_makes_whole_passes_nearest_to_its_updates(make_protocol) -> None:
