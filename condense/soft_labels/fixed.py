@@ -21,7 +21,8 @@ def answers(images: Images, committee: Committee) -> Tensor:
     parts = torch.arange(len(images)).split(_CHUNK)
     if len(parts) > 1 and len(parts[-1]) == 1:  # one image has no batch statistics
         parts = (*parts[:-2], torch.cat(parts[-2:]))
-    return torch.cat([committee.logits_for(images.gather(part, device)).float().cpu() for part in parts])
+    wise = committee.for_many(device)
+    return torch.cat([wise.logits_for(images.gather(part, device)).float().cpu() for part in parts])
 
 
 def fixed(

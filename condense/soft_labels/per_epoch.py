@@ -19,6 +19,7 @@ from condense.soft_labels.images import Images
 from condense.training.replay import replay_mix, replay_view
 
 _CHUNK = 256  # images that are asked about at once, where steps are smaller
+_ON_CPU = 32  # of them in one pass on a CPU: more maps leave its caches before the next layer reads them
 _NEARLY_ALL = 0.95  # of the regions; fewer may go without a label
 _ENOUGH = 500  # regions that tell such a share from chance: of a small set, those of many epochs
 
@@ -50,7 +51,7 @@ def per_epoch(
         BadInput: for arguments that do not fit each other, or a calibration that leaves nearly no region a label.
     """
     _check(images, regions, committee, classes, linear, calibration, codec)
-    wise = committee.to(run.device)
+    wise = committee.for_many(run.device)
     labels = None if classes is None else classes.to(run.device)
     form: SoftForm = "probabilities" if linear or committee.softened_at is not None else "logits"
     store = run.store(name, epochs, codec.schema(regions.samples, committee.n_classes))
@@ -132,10 +133,12 @@ class _Epoch:
         return torch.cat(mixed)
 
     def _logits(self, images: Tensor, groups: Tensor | None) -> Tensor:
-        """Answers with running statistics are each image's own: a large step is asked about a part at a time."""
-        if self._committee.statistics == "batch" or len(images) <= _CHUNK + 1:  # a step may have one image more
+        """Answers with running statistics are each image's own: they are asked for a part at a time."""
+        if self._committee.statistics == "batch":
             return self._committee.logits_for(images, groups)
-        return torch.cat([self._committee.logits_for(part) for part in images.split(_CHUNK)])
+        part = _ON_CPU if self._device.type == "cpu" else _CHUNK
+        answers = [self._committee.logits_for(some) for some in images.split(part)]
+        return answers[0] if len(answers) == 1 else torch.cat(answers)
 
     def _step(self, step: int, mix: Mix | None) -> Tensor:
         images = step_images(self._images, self._regions, self._drawn, step, self._device)

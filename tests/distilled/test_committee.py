@@ -71,6 +71,16 @@ def test_batch_statistics_are_those_of_the_images_asked_about_and_nothing_is_rem
         assert all(torch.equal(value, state[name]) for name, value in module.state_dict().items())
 
 
+@pytest.mark.parametrize("statistics", ["running", "batch"])
+def test_answers_for_many_are_the_same_but_for_rounding(statistics: str) -> None:
+    asked = wise(statistics=statistics)
+    many = asked.for_many("cpu")
+    torch.testing.assert_close(many.logits_for(IMAGES), asked.logits_for(IMAGES))
+    weights = [weight for module in many._modules for weight in module.parameters() if weight.ndim == 4]
+    assert any(not weight.is_contiguous() for weight in weights)
+    assert all(weight.is_contiguous() for module in asked._modules for weight in module.parameters())
+
+
 def test_batch_statistics_need_a_batch_norm() -> None:
     module = networks.build("mlp", SHAPE, len(CLASSES), torch.Generator().manual_seed(0))
     member = Member("mlp", module.state_dict(), identity())

@@ -265,7 +265,7 @@ def test_large_steps_are_asked_about_in_parts(
         return answer(self, images, groups)
 
     monkeypatch.setattr(Committee, "logits_for", counted)
-    monkeypatch.setattr(sys.modules[per_epoch.__module__], "_CHUNK", 4)
+    monkeypatch.setattr(sys.modules[per_epoch.__module__], "_ON_CPU", 4)
     parts = per_epoch(view, rule(batch=9), wise(), 1, open_run("parts")).view(0, 0, PICK).target
     assert sizes == [4, 4, 1]
     torch.testing.assert_close(parts, whole, rtol=2e-3, atol=1e-3)  # in half precision

@@ -137,6 +137,17 @@ class Committee:
         )
         return replace(self, members=members, space=self.space.to(device))
 
+    def for_many(self, device: torch.device | str) -> Self:
+        """As `to`, and on a CPU quicker: convolutions go through maps in channels-last order, and round otherwise.
+
+        For labels that are made once; what asks while it trains keeps the order that its numbers were made in.
+        """
+        made = self.to(device)
+        if torch.device(device).type == "cpu":
+            for module in made._modules:
+                module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in PyTorch's stubs
+        return made
+
     def _soft(self, logits: Tensor) -> Tensor:
         return (logits / self.temperature).softmax(1)
 
