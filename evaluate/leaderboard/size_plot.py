@@ -92,8 +92,9 @@ def _frame(axes: Axes, data: dict[str, Any]) -> None:
     axes.set_xscale("log")
     axes.set_xlabel("bytes of the set (images, labels, extras, preprocessing)")
     several = len(data["networks"]) > 1
-    measured = f"mean test accuracy over {len(data['networks'])} networks (%)" if several else "test accuracy (%)"
-    axes.set_ylabel(f"{measured}, 95 % interval over runs")
+    # In one line the longer name would not fit beside a low picture.
+    measured = f"mean test accuracy over {len(data['networks'])} networks (%),\n" if several else "test accuracy (%), "
+    axes.set_ylabel(f"{measured}95 % interval over runs")
     sizes = [point[0] for line in data["lines"] for point in line["points"]]
     # The names of the rightmost lines stand inside the frame: leave them their share of its width.
     share = (0.2 + CHARACTER * max(len(line["name"]) for line in data["lines"])) / 7.16
