@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 
 import torch
+from processes import run_as_script
 from torch import Tensor
 
 from condense import _torchvision, allocator
@@ -86,4 +87,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_as_script(main)

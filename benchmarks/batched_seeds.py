@@ -11,6 +11,7 @@ summation, which a long training amplifies, so what can be asked of them is the 
 from __future__ import annotations
 
 import pairing
+from processes import run_as_script
 
 from condense.training import Engine
 
@@ -24,4 +25,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_as_script(main)

@@ -57,7 +57,6 @@ own labels 0.3, own protocols 1.7; together 10.6.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -65,7 +64,7 @@ from typing import Any
 
 from decoupled_table import table
 from grid_runs import call, changes, unchosen
-from processes import machine_facts, print_result
+from processes import machine_facts, print_result, run_as_script
 
 from condense import allocator
 
@@ -296,4 +295,4 @@ def commands(row: Row, seed: int, results: Path, threads: int) -> list[list[str]
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_as_script(main)

@@ -29,7 +29,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from processes import fresh, machine_facts, peak_bytes, print_result
+from processes import fresh, machine_facts, peak_bytes, print_result, run_as_script
 
 from condense import allocator
 
@@ -195,4 +195,4 @@ def _loop(given: argparse.Namespace, train: Any, together: int) -> Callable[[int
 
 if __name__ == "__main__":
     os.chdir(Path(__file__).parents[1])
-    main()
+    run_as_script(main)

@@ -22,13 +22,13 @@ Core-hours, from the pilots: 0.25 for a set at IPC 1 and 0.3 at IPC 10, judging 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from grid_runs import Outcomes, call, changes, interval, of_sets, unchosen
+from processes import run_as_script
 
 DATASET, BUDGETS, SEEDS, EVALUATIONS = "cifar10", (1, 10), 2, 3
 PROTOCOLS = ("hard-narrow", "soft-narrow")
@@ -130,4 +130,4 @@ def table(results: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_as_script(main)

@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from processes import fresh, machine_facts, peak_bytes, print_result
+from processes import fresh, machine_facts, peak_bytes, print_result, run_as_script
 
 from condense import allocator
 
@@ -231,4 +231,4 @@ def _settings(given: argparse.Namespace) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    run_as_script(main)

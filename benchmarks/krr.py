@@ -35,7 +35,7 @@ from pathlib import Path
 from typing import Any
 
 from krr_step import NETWORK, RIDGE, SETTINGS, SHAPE, outer_step, written_out_loss
-from processes import fresh, machine_facts, print_result
+from processes import fresh, machine_facts, print_result, run_as_script
 from watch import Watch
 
 from condense import allocator
@@ -229,4 +229,4 @@ def outer_gradient(side: str, given: argparse.Namespace) -> dict[str, Any]:
 
 if __name__ == "__main__":
     os.chdir(Path(__file__).parents[1])
-    main()
+    run_as_script(main)

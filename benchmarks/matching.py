@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from processes import fresh, machine_facts, peak_bytes, print_result
+from processes import fresh, machine_facts, peak_bytes, print_result, run_as_script
 
 from condense import allocator
 
@@ -223,4 +223,4 @@ def _attention_loss(network: Any, pairs: list[tuple[Any, Any]]) -> Any:
 
 if __name__ == "__main__":
     os.chdir(Path(__file__).parents[1])
-    main()
+    run_as_script(main)

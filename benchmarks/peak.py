@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from processes import run_as_script
 
 from condense import allocator
 
@@ -68,4 +69,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     allocator.keep_memory()
-    main()
+    run_as_script(main)

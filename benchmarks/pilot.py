@@ -28,6 +28,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from processes import run_as_script
+
 from condense import allocator, files
 
 NETWORKS, EPOCHS, NETWORK = 2, 300, "convnet-d3:width=32"
@@ -116,4 +118,4 @@ def held_out_accuracies(
 
 
 if __name__ == "__main__":
-    main()
+    run_as_script(main)

@@ -10,6 +10,7 @@ side, from at least ten pairs. Both sides are compiled, as they are used; --eage
 from __future__ import annotations
 
 import pairing
+from processes import run_as_script
 
 from condense.training import Engine
 
@@ -26,4 +27,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_as_script(main)

@@ -8,8 +8,26 @@ import shlex
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
+
+
+def run_as_script(main: Callable[[], int | None]) -> NoReturn:
+    """Ends the program with what `main` returns; what whoever started it can mend is one line, and exit code 2.
+
+    A process that `fresh` started has said on its own what is wrong; its exit code is handed on.
+    """
+    from condense.errors import CondenseError, Diverged
+
+    try:
+        sys.exit(main())
+    except CondenseError as error:
+        print(f"{Path(sys.argv[0]).name}: error: {error}", file=sys.stderr)
+        sys.exit(1 if isinstance(error, Diverged) else 2)
+    except subprocess.CalledProcessError as error:
+        print(f"{Path(sys.argv[0]).name}: its part `{shlex.join(map(str, error.cmd))}` failed", file=sys.stderr)
+        sys.exit(error.returncode)
 
 
 def fresh(words: list[str], threads: int) -> str:

@@ -28,7 +28,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from processes import fresh, machine_facts, peak_bytes, print_result
+from processes import fresh, machine_facts, peak_bytes, print_result, run_as_script
 
 from condense import allocator
 
@@ -232,4 +232,4 @@ def _loop(teacher: Any, images: Any, labels: Any, steps: int, mark: Callable[[],
 
 if __name__ == "__main__":
     os.chdir(Path(__file__).parents[1])
-    main()
+    run_as_script(main)

@@ -37,7 +37,7 @@ from typing import Any
 
 import numpy as np
 import recovery_at_scale
-from processes import machine_facts, peak_bytes, print_result
+from processes import machine_facts, peak_bytes, print_result, run_as_script
 
 SIDE, LEAST, TEST = 64, 5, 1
 LIMIT = 4 * 2**30
@@ -267,4 +267,4 @@ STAGES: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
 }
 
 if __name__ == "__main__":
-    main()
+    run_as_script(main)

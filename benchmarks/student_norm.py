@@ -19,7 +19,7 @@ from typing import Any
 
 from decoupled_grid import EVALUATIONS, PROTOCOLS, RESULTS, rows
 from grid_runs import Outcomes, Runs, call, difference
-from processes import command_line, first_stated, machine_facts, print_result
+from processes import command_line, first_stated, machine_facts, print_result, run_as_script
 
 from condense import allocator
 
@@ -118,4 +118,4 @@ def verdict(change: dict[str, Any] | None) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    run_as_script(main)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from processes import machine_facts, print_result
+from processes import machine_facts, print_result, run_as_script
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -83,4 +83,4 @@ def _bias(inner: InnerLoop, segment: Segment, images: Tensor, labels: Tensor, si
 
 
 if __name__ == "__main__":
-    main()
+    run_as_script(main)

@@ -39,13 +39,13 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from grid_runs import Outcomes, Runs, call, changes, interval, of_sets
+from processes import run_as_script
 
 NETWORK = "convnet-d3:width=32"
 PROTOCOL, EVALUATIONS = "hard-dsa", 5
@@ -241,4 +241,4 @@ def _mean(values: Runs) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_as_script(main)

@@ -31,12 +31,11 @@ kip.FIELD=VALUE one of these.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from processes import command_line, machine_facts, print_result
+from processes import command_line, machine_facts, print_result, run_as_script
 
 from condense import allocator
 from condense.identity import digest
@@ -223,4 +222,4 @@ def gated(source: str, settings: Mapping[str, str], place: Place) -> Gated:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_as_script(main)

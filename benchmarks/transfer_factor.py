@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from grid_runs import difference
-from processes import command_line, first_stated, machine_facts, print_result
+from processes import command_line, first_stated, machine_facts, print_result, run_as_script
 from transfer import DISTILLATION_SEEDS, SETTINGS, SOURCE, TARGETS, distilled, gated, prepared, require_passed
 
 if TYPE_CHECKING:
@@ -262,4 +262,4 @@ def _differences(runs: Mapping[str, Runs]) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    main()
+    run_as_script(main)

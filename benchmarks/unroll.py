@@ -37,7 +37,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from processes import fresh, machine_facts, peak_bytes, print_result
+from processes import fresh, machine_facts, peak_bytes, print_result, run_as_script
 
 from condense import allocator
 
@@ -293,4 +293,4 @@ class Iteration:
 
 
 if __name__ == "__main__":
-    main()
+    run_as_script(main)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from processes import fresh, machine_facts, print_result
+from processes import fresh, machine_facts, print_result, run_as_script
 from unroll import SIDES, Cell, Iteration
 
 from condense import allocator
@@ -90,4 +90,4 @@ def fewest_seconds(work: Callable[[], object], repeats: int) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    run_as_script(main)
