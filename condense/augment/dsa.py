@@ -22,6 +22,7 @@ from condense.augment import colour, geometry
 from condense.augment.augmentation import Augmentation, HasFlips, require_flips
 from condense.augment.draw import Draw, uniform_rows, whole
 from condense.errors import BadInput, UnknownName
+from condense.sending import send
 
 OPS = ("color", "crop", "cutout", "flip", "scale", "rotate")
 
@@ -106,14 +107,14 @@ class DSA(Augmentation):
         # Images of one op side by side, each op once over its part, and everything back in its place.
         order = draw.op.argsort(stable=True)
         sizes = draw.op.bincount(minlength=len(self.ops)).tolist()
-        parts = images.index_select(0, order.to(images.device)).split(sizes)
+        parts = images.index_select(0, send(order, images.device)).split(sizes)
         uniforms = draw.uniform[order].split(sizes)
         done = [
             self._apply_op(op, part, uniform)
             for op, part, uniform in zip(self.ops, parts, uniforms, strict=True)
             if len(part)
         ]
-        return torch.cat(done).index_select(0, order.argsort().to(images.device)) if done else images
+        return torch.cat(done).index_select(0, send(order.argsort(), images.device)) if done else images
 
     def without_flip(self) -> Self:
         return replace(self, ops=_without_flip(self.ops), flip_first=False)
@@ -138,7 +139,8 @@ class DSA(Augmentation):
                     r["saturation"] * self.saturation,
                     r["contrast"] + self.contrast,
                 )
-                return colour.colour(images, *(factor.to(images)[:, None, None, None] for factor in factors))
+                sent = send(torch.stack(factors), images.device, images.dtype)  # (3, B)
+                return colour.colour(images, *sent[..., None, None, None])
             case "crop":
                 return geometry.shift(images, *self._shifts(images, r["crop_down"], r["crop_right"]))
             case "cutout":
@@ -161,7 +163,7 @@ class DSA(Augmentation):
         height, width = (int(side * self.cutout + 0.5) for side in images.shape[2:])
         top = whole(row, images.shape[2] + 1 - height % 2) - height // 2
         left = whole(column, images.shape[3] + 1 - width % 2) - width // 2
-        return colour.cutout(images, top.to(images.device), left.to(images.device), height, width)
+        return colour.cutout(images, send(top, images.device), send(left, images.device), height, width)
 
 
 def _without_flip(ops: tuple[str, ...]) -> tuple[str, ...]:

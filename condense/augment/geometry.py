@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from condense.sending import send
+
 
 def shift(images: Tensor, down: Tensor, right: Tensor) -> Tensor:
     """Output pixel (i, j) is input pixel (i + down, j + right), or 0 where there is none.
@@ -29,7 +31,7 @@ class _Shift(torch.autograd.Function):
         pad_h, pad_w = int(down.abs().amax()), int(right.abs().amax())
         padded = F.pad(images, (pad_w, pad_w, pad_h, pad_h))
         row_length, plane = width + 2 * pad_w, (height + 2 * pad_h) * (width + 2 * pad_w)
-        down, right = (down + pad_h).to(images.device), (right + pad_w).to(images.device)
+        down, right = send(down + pad_h, images.device), send(right + pad_w, images.device)
         # Each row of the output is a stretch of the padded memory: copied whole, it needs one index and not W.
         rows = (torch.arange(height, device=images.device) + down[:, None]) * row_length + right[:, None]  # (B, H)
         planes = torch.arange(batch * channels, device=images.device).view(batch, channels, 1) * plane
@@ -64,9 +66,9 @@ class _Roll(torch.autograd.Function):
     @staticmethod
     def forward(images: Tensor, down: Tensor, right: Tensor) -> Tensor:
         height, width = images.shape[2:]
-        rows = (torch.arange(height) - down[:, None]) % height  # (B, H)
-        columns = (torch.arange(width) - right[:, None]) % width  # (B, W)
-        places = (rows[:, :, None] * width + columns[:, None, :]).flatten(1).to(images.device)  # (B, H*W)
+        rows = send((torch.arange(height) - down[:, None]) % height, images.device)  # (B, H)
+        columns = send((torch.arange(width) - right[:, None]) % width, images.device)  # (B, W)
+        places = (rows[:, :, None] * width + columns[:, None, :]).flatten(1)  # (B, H*W)
         return images.flatten(2).gather(2, places[:, None].expand(-1, images.shape[1], -1)).view(images.shape)
 
     @staticmethod
@@ -82,7 +84,7 @@ class _Roll(torch.autograd.Function):
 
 def mirror(images: Tensor, chosen: Tensor) -> Tensor:
     """Mirrors the chosen images left to right.  images: (B, C, H, W).  chosen: (B,) or (1,) bool."""
-    return torch.where(chosen.to(images.device)[:, None, None, None], images.flip(3), images)
+    return torch.where(send(chosen, images.device)[:, None, None, None], images.flip(3), images)
 
 
 def shuffled(images: Tensor, keys: Tensor, dim: int) -> Tensor:
@@ -92,7 +94,7 @@ def shuffled(images: Tensor, keys: Tensor, dim: int) -> Tensor:
     """
     side, strips = images.shape[dim], keys.shape[1]
     strip = (torch.arange(side) // max(1, side // strips)).clamp(max=strips - 1)  # of each row or column
-    order = keys[:, strip].argsort(dim=1, stable=True).to(images.device)  # (B, side)
+    order = send(keys[:, strip].argsort(dim=1, stable=True), images.device)  # (B, side)
     shape = [len(order), 1, 1, 1]
     shape[dim] = side
     return images.gather(dim, order.view(shape).expand_as(images))
@@ -104,7 +106,7 @@ def affine(images: Tensor, matrices: Tensor, align_corners: bool) -> Tensor:
     images: (B, C, H, W).  matrices: (B, 2, 3) or (1, 2, 3).
     """
     size = [len(matrices), *images.shape[1:]]
-    grid = F.affine_grid(matrices.to(images), size, align_corners=align_corners)  # (B, H, W, 2)
+    grid = F.affine_grid(send(matrices, images.device, images.dtype), size, align_corners=align_corners)  # (B, H, W, 2)
     grid = grid.expand(len(images), -1, -1, -1)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=align_corners)
 
@@ -129,10 +131,10 @@ def resized_crop(images: Tensor, boxes: Tensor, mirrored: Tensor) -> Tensor:
 
     images: (B, C, H, W).  boxes: (B, 4) or (1, 4), top, left, height, width in pixels.  mirrored: (B,) or (1,) bool.
     """
-    top, left, height, width = boxes.to(images).unbind(1)
+    top, left, height, width = send(boxes, images.device, images.dtype).unbind(1)
     ys = _sources(images.shape[2], top, height)  # (B, H)
     xs = _sources(images.shape[3], left, width)  # (B, W)
-    xs = torch.where(mirrored.to(images.device)[:, None], xs.flip(1), xs)
+    xs = torch.where(send(mirrored, images.device)[:, None], xs.flip(1), xs)
     grid = torch.stack(torch.broadcast_tensors(xs[:, None, :], ys[:, :, None]), dim=-1)  # (B, H, W, 2)
     grid = grid.expand(len(images), -1, -1, -1)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)

@@ -15,6 +15,7 @@ from torch import Tensor
 from condense.augment.augmentation import plain_spec
 from condense.augment.colour import inside
 from condense.errors import BadInput
+from condense.sending import send
 
 
 @dataclass(frozen=True)
@@ -81,10 +82,10 @@ class Mixing(ABC):
     def apply(self, images: Tensor, mix: Mix) -> Tensor:
         """The mixed images (B, C, H, W); a patch where the mix has a box, a weighted sum where it has none."""
         _check_count(images, mix)
-        partners = images[mix.partner.to(images.device)]
+        partners = images[send(mix.partner, images.device)]
         if mix.box is None:
             return _weighted(images, partners, mix.weight)
-        top, left, height, width = mix.box.to(images.device).view(4, 1)
+        top, left, height, width = send(mix.box, images.device).view(4, 1)
         rows = inside(images.shape[2], top, height)  # (1, H)
         columns = inside(images.shape[3], left, width)  # (1, W)
         return torch.where(rows[:, None, :, None] & columns[:, None, None, :], partners, images)
@@ -144,7 +145,7 @@ def mix_targets(targets: Tensor, mix: Mix, classes: int | None = None) -> Tensor
                 "class indices become targets (B, K) only as int64 and with the number of classes; give both"
             )
         targets = torch.nn.functional.one_hot(targets, classes).to(torch.get_default_dtype())
-    return _weighted(targets, targets[mix.partner.to(targets.device)], mix.weight)
+    return _weighted(targets, targets[send(mix.partner, targets.device)], mix.weight)
 
 
 def _weighted(own: Tensor, other: Tensor, weight: float | Tensor) -> Tensor:

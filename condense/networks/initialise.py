@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from condense.errors import BadInput
+from condense.sending import send
 
 _WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d)
 _NORMS = (nn.GroupNorm, nn.LayerNorm, nn.BatchNorm1d, nn.BatchNorm2d)
@@ -65,6 +66,6 @@ def _draw_uniform(weights: list[tuple[Tensor, float]], generator: torch.Generato
         return
     sizes = [tensor.numel() for tensor, _ in weights]
     flat = torch.empty(sum(sizes), dtype=torch.float32, device="cpu").uniform_(-1.0, 1.0, generator=generator)
-    flat = flat.to(weights[0][0].device)  # one transfer
+    flat = send(flat, weights[0][0].device)  # one transfer
     for (tensor, bound), values in zip(weights, flat.split(sizes), strict=True):
         tensor.copy_(values.mul_(bound).view(tensor.shape))

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from condense.sending import send
 from condense.unroll.inner import InnerLoop, Segment
 from condense.unroll.steps import Pull, Step
 
@@ -49,7 +50,7 @@ class ConstantMemoryUnroll(torch.autograd.Function):
         path, velocities = [segment.start], list[Tensor]()
         step.begin(len(inner.batches))
         for k, batch in enumerate(inner.batches):
-            rows = batch.to(images.device)
+            rows = send(batch, images.device)
             prepared, targets = inner.prepare(k, images[rows], labels[rows])
             velocity = inner.scale * step.gradient(k, path[k], prepared, targets)
             if inner.momentum:
@@ -83,7 +84,7 @@ class ConstantMemoryUnroll(torch.autograd.Function):
             else:
                 # w = -step_size * a: pulling along a gives <a, g_k> for the step size as well.
                 direction, factor = adjoint, -step_size * inner.scale
-            rows = inner.batches[k].to(images.device)
+            rows = send(inner.batches[k], images.device)
             pulled = _pull_batch(ctx.plan, k, path[k], images[rows], labels[rows], direction)
             step_size_gradient -= torch.dot(adjoint, velocities[k]) if inner.momentum else inner.scale * pulled.along
             image_gradient.index_add_(0, rows, factor * pulled.images)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from condense.sending import send
 from condense.unroll.inner import InnerLoop, Outer, Segment, batch_loss
 
 
@@ -17,7 +18,7 @@ def outer_loss(
         velocity = torch.zeros_like(parameters)
         loss = images.new_zeros(())
         for k, batch in enumerate(inner.batches):
-            rows = batch.to(images.device)
+            rows = send(batch, images.device)
             prepared, targets = inner.prepare(k, images[rows], labels[rows])
             value = inner.scale * batch_loss(inner.network, parameters, prepared, targets, half)
             (gradient,) = torch.autograd.grad(value, parameters, create_graph=True)

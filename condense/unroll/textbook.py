@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from condense.sending import send
 from condense.unroll.inner import InnerLoop, Outer, Segment
 
 
@@ -24,7 +25,7 @@ def outer_loss(
     override = {"lr": [step_size]}
     with torch.enable_grad(), higher.innerloop_ctx(student, descent, override=override) as (unrolled, differentiable):
         for k, batch in enumerate(inner.batches):
-            rows = batch.to(images.device)
+            rows = send(batch, images.device)
             prepared, targets = inner.prepare(k, images[rows], labels[rows])
             with torch.autocast(images.device.type, torch.bfloat16, enabled=half):
                 logits = unrolled(prepared)
