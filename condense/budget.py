@@ -38,14 +38,19 @@ class Budget:
         Raises:
             BadInput: naming the first class with fewer real images than asked for.
         """
-        wanted = self._wanted(available)
+        wanted = self.wanted(available)
         for index, (want, have) in enumerate(zip(wanted, available, strict=True)):
             if want > have:
                 name = classes[index] if classes is not None else str(index)
                 raise BadInput(f"class {name!r} has {have} training images, {want} were asked for; lower the budget")
         return wanted
 
-    def _wanted(self, available: Sequence[int]) -> list[int]:
+    def wanted(self, available: Sequence[int]) -> list[int]:
+        """`counts`, whether or not a class has so many real images.
+
+        Raises:
+            BadInput: for no classes, or a total with less than one image for each.
+        """
         if not available:
             raise BadInput("the training split has no classes")
         if self.ipc is not None:

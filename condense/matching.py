@@ -105,8 +105,10 @@ class RealBatches:
         return pixels.unflatten(0, (-1, per_class))
 
     def _whole(self) -> Tensor:
-        parts = torch.arange(len(self._train)).split(4096)
-        return torch.cat([self._preprocessing.forward(self._train.take(part)) for part in parts])
+        images = torch.empty((len(self._train), *self._train.shape), device=self._train.device)
+        for rows in torch.arange(len(images)).split(4096):
+            images[rows[0] : rows[-1] + 1] = self._preprocessing.forward(self._train.take(rows))
+        return images
 
 
 def averaging(labels: Tensor, n_classes: int, dtype: torch.dtype = torch.float32) -> Tensor:

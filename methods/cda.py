@@ -7,7 +7,7 @@ late ones the detail. With curriculum=constant it is SRe2L.
 
 Departures from the paper:
     - a teacher learns from nine tenths of the training split, the last tenth measures it (the paper: all of it).
-    - images are kept as uint8 pixels, rounded; the authors save JPEG files.
+    - images are kept as uint8 pixels, rounded; the authors save JPEG files. Blocks are as equal as in SRe2L.
     - Tiny-ImageNet is normalised with ImageNet's mean and deviation (authors' code: its own).
     - the warm-up and the first weights of a teacher for small images are not quite SRe2L's; see there.
     - the teacher for ImageNet-21K comes from another library and its preset is left out.

@@ -18,7 +18,7 @@ Departures from the paper:
     - a teacher learns from nine tenths of the training split, the last tenth measures it (the paper: all of it), and it
       has no dropout; with the stem for small images it starts from PyTorch's default weights (authors: torchvision's).
     - a teacher of Tiny-ImageNet learns by a cosine from random crops, which the authors do not state.
-    - images are kept as uint8 pixels, rounded; the authors save JPEG files.
+    - images are kept as uint8 pixels, rounded; the authors save JPEG files. Blocks are as equal as in SRe2L.
 """
 
 from __future__ import annotations

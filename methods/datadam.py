@@ -7,6 +7,7 @@ Son et al., "FYI: Flip Your Images for Dataset Distillation", ECCV 2024, https:/
 Departures from the paper:
     - the matching network has batch norm as in the authors' code (their text: instance norm); `network` selects it.
     - attention power 4 as in the authors' table of settings (their released script calls with 1); `power` selects it.
+    - at 128 pixels the ConvNet has five blocks, as in their latest code (an earlier version: six; convnet-d6 is that).
     - 8 000 steps as in that table (their script: 20 000, unless told otherwise).
     - whitening is on in the presets for CIFAR, as in their experiments (their script: off, unless told otherwise), and
       the initial images are whitened once (their code fits a second whitening on those images, already whitened).
@@ -92,7 +93,9 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
     optimizer = torch.optim.SGD([images.requires_grad_()], lr=config.lr_images, momentum=config.momentum)
     real = RealBatches(train, space)
     expand = expansion(train, config.mirror)  # S, or [S ; F(S)] of FYI
-    synthetic_means = averaging(expand(images, labels)[1], train.n_classes)  # (K, M) or (K, 2M)
+    classes = expand(images, labels)[1]  # (M,) or (2M,)
+    synthetic_means = averaging(classes, train.n_classes)  # (K, M) or (K, 2M)
+    classes = classes.cpu()  # where draws are
     real_labels = torch.arange(train.n_classes, device=images.device).repeat_interleave(config.real_batch)
     real_means = averaging(real_labels, train.n_classes)  # (K, K*B)
     augment = siamese(
@@ -109,7 +112,7 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
     for step in run.loop("match", config.steps, state):
         networks.initialise(network, run.rng("network", step))  # theta ~ P_theta
         batch = real.draw(config.real_batch, run.rng("real", step)).flatten(0, 1)  # (K*B, C, H, W)
-        synthetic, classes = expand(images, labels)
+        synthetic, _ = expand(images, labels)
         draw = augment.draw(train.n_classes, train.shape, run.rng("augment", step))  # one draw for each class,
         synthetic = augment.apply(synthetic, draw.take(classes))  # shared by synthetic and real
         batch = augment.apply(batch, draw.repeat_interleave(config.real_batch))

@@ -96,6 +96,7 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
     optimizer = torch.optim.SGD([images.requires_grad_()], lr=config.lr_images, momentum=config.momentum)
     real = RealBatches(train, space)
     expand = expansion(train, config.mirror)  # S_c, or [S_c ; F(S_c)] of FYI
+    members = [(labels == label).nonzero().squeeze(1) for label in range(train.n_classes)]  # rows of S_c
     augment = siamese(train, config.augment, align_corners=config.align_corners, flip_first=config.flip_first)
     network = run.place(networks.build(config.network, train.shape, train.n_classes, run.rng("build")))
     trainer = torch.optim.SGD(network.parameters(), lr=config.lr_network, momentum=config.momentum_network)
@@ -110,8 +111,8 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
         optimizer.zero_grad()
         loss = torch.zeros((), device=images.device)
         for label, batch in enumerate(batches):
-            members = (labels == label).nonzero().squeeze(1)
-            synthetic, _ = expand(images[members], labels[members])
+            rows = members[label]
+            synthetic, _ = expand(images[rows], labels[rows])
             draw = augment.draw(1, train.shape, run.rng("augment", step, label), shared=True)  # one omega for both
             distance = gradient_distance(
                 gradients(network, augment.apply(batch, draw), label, create_graph=False),

@@ -73,7 +73,9 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
     optimizer = torch.optim.SGD([images.requires_grad_()], lr=config.lr_images, momentum=config.momentum)
     real = RealBatches(train, space)
     expand = expansion(train, config.mirror)  # S, or [S ; F(S)] of FYI
-    means = averaging(expand(images, labels)[1], train.n_classes)  # (K, M) or (K, 2M)
+    classes = expand(images, labels)[1]  # (M,) or (2M,)
+    means = averaging(classes, train.n_classes)  # (K, M) or (K, 2M)
+    classes = classes.cpu()  # where draws are
     augment = siamese(
         train,
         config.augment,
@@ -89,7 +91,7 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
     for step in run.loop("match", config.steps, state):
         networks.initialise(network, run.rng("network", step))  # theta ~ P_theta
         batch = real.draw(config.real_batch, run.rng("real", step))  # B^T  (K, B, C, H, W)
-        synthetic, classes = expand(images, labels)
+        synthetic, _ = expand(images, labels)
         draw = augment.draw(train.n_classes, train.shape, run.rng("augment", step))  # one omega for each class,
         synthetic = augment.apply(synthetic, draw.take(classes))  # shared by synthetic and real
         batch = augment.apply(batch.flatten(0, 1), draw.repeat_interleave(config.real_batch)).view_as(batch)

@@ -146,7 +146,7 @@ def _groups(train: Split, budget: Budget, config: Config) -> int:
         Unsuitable: when that is none, or a class has fewer real images.
     """
     counts = train.class_counts()
-    groups = group_count(sum(budget.counts(counts, train.classes)), train.n_classes, _members(config))
+    groups = group_count(sum(budget.wanted(counts)), train.n_classes, _members(config))
     if groups > min(counts):
         raise Unsuitable(
             f"the budget makes {groups} groups of one real image of every class, and the class "

@@ -108,12 +108,19 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
 
 
 def cut(train: Split, pool: Tensor, config: Config, generator: torch.Generator) -> Tensor:
-    """Square-shaped random crops of the images `pool` (P,) at the size of a patch: (P, K, C, h, w) floats in [0, 1]."""
-    crop = RandomResizedCrop((config.min_scale, 1.0), ratio=(1.0, 1.0), flip=False)
+    """Random crops of the shape of an image, at the size of a patch, of the images `pool` (P,).
+
+    Returns (P, K, C, h, w) floats in [0, 1].
+    """
+    shape = train.shape[2] / train.shape[1]  # wide by high
+    crop = RandomResizedCrop((config.min_scale, 1.0), ratio=(shape, shape), flip=False)
     images = train.take(pool).float() / 255
     height, width = train.shape[1] // config.factor, train.shape[2] // config.factor
-    drawn = [crop(images, generator) for _ in range(config.crops)]
-    sized = [F.interpolate(each, (height, width), mode="bilinear", antialias=True) for each in drawn]
+    # One crop of full size in memory beside the images.
+    sized = [
+        F.interpolate(crop(images, generator), (height, width), mode="bilinear", antialias=True)
+        for _ in range(config.crops)
+    ]
     return torch.stack(sized, dim=1)
 
 

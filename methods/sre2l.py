@@ -7,6 +7,8 @@ of batch-specific statistics it is the stronger baseline SRe2L++ of CV-DD, https
 Departures from the paper:
     - a teacher learns from nine tenths of the training split, the last tenth measures it (the paper: all of it).
     - images are kept as uint8 pixels, rounded; the authors save JPEG files.
+    - where the classes do not divide by the images of a block, blocks are as equal as can be (authors: the last one
+      takes the rest, at worst one image whose statistics are compared with the data set's).
     - CIFAR-100 is normalised with its own mean and deviation (authors' code: CIFAR-10's), Tiny-ImageNet with ImageNet's
       (authors' code: its own), and CIFAR-10 for SRe2L++ with deviations of .2023, .1994 and .2010 (CV-DD's code: .2470,
       .2435 and .2616).

@@ -51,12 +51,16 @@ Prepare = Callable[[Job], tuple[Tensor, Objective]]  # first images (B, C, H, W)
 def class_blocks(counts: Sequence[int], size: int) -> list[Block]:
     """Blocks of at most `size` consecutive classes, for images 0, 1, ... of the classes that have so many.
 
+    Blocks of one number are as equal as they can be: the batch statistics of the last one are never those of a few
+    images that are left over.
+
     counts: images of each class.
     """
     blocks = []
     for number in range(max(counts)):
         classes = [label for label, count in enumerate(counts) if count > number]
-        blocks += [Block(number, tuple(classes[at : at + size])) for at in range(0, len(classes), size)]
+        parts = torch.tensor(classes).tensor_split(math.ceil(len(classes) / size))
+        blocks += [Block(number, tuple(part.tolist())) for part in parts]
     return blocks
 
 

@@ -73,6 +73,17 @@ def test_crops_lie_within_their_image_at_the_size_of_a_patch(train: Split) -> No
         assert float(image.min()) - 1e-6 <= float(patch.min()) <= float(patch.max()) <= float(image.max()) + 1e-6
 
 
+def test_patches_are_not_stretched_where_images_are_not_square() -> None:
+    """Images whose red rises by one a row and whose green rises by one a column: both rise alike in a patch."""
+    rows, columns = torch.meshgrid(torch.arange(40), torch.arange(80), indexing="ij")
+    pixels = torch.stack([rows, columns, columns]).to(torch.uint8).expand(4, -1, -1, -1)
+    train = Split.from_arrays(pixels.contiguous(), torch.zeros(4, dtype=torch.int64), ["only"])
+    config = rded.Config(factor=2, crops=3, min_scale=0.3)
+    patches = 255 * rded.cut(train, torch.arange(4), config, torch.Generator().manual_seed(0))[..., 4:-4, 4:-4]
+    down, across = patches[:, :, 0].diff(dim=-2).mean((-2, -1)), patches[:, :, 1].diff(dim=-1).mean((-2, -1))
+    torch.testing.assert_close(down, across, rtol=0.05, atol=0.0)  # boxes are whole pixels
+
+
 def test_patches_come_from_more_images_where_more_are_needed(train: Split) -> None:
     """What is announced counts them too."""
     config = rded.Config(observer="convnet-d1:norm=batch,width=4", factor=2, pool=1, crops=2)

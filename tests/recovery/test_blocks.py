@@ -47,6 +47,12 @@ def test_blocks_hold_consecutive_classes_once_each() -> None:
     ]
 
 
+def test_no_block_is_a_few_classes_that_are_left_over() -> None:
+    """100 at a time of 101 are 51 and 50, not 100 and one image whose statistics would have to be the data set's."""
+    assert [len(block.classes) for block in class_blocks([1] * 101, 100)] == [51, 50]
+    assert [len(block.classes) for block in class_blocks([1] * 200, 100)] == [100, 100]
+
+
 def test_the_rate_falls_as_half_a_cosine() -> None:
     descent = Descent(steps=8, lr=0.4)
     expected = [0.4 * (1 + math.cos(math.pi * step / 8)) / 2 for step in range(8)]
