@@ -89,20 +89,51 @@ def operations(support: int, queries: int, features: int, columns: int) -> float
     return triangle + 2.0 * features * columns * (5 * support + 2 * queries)
 
 
+class _System:
+    """rows @ rowsᵀ + lambda I, factorised; rows (s, c) are Phi or, where D is the smaller, Phiᵀ."""
+
+    def __init__(self, rows: Tensor, ridge: Ridge, count: int, on_jitter: OnJitter | None):
+        matrix = _lower_gram(rows)
+        self._ridge = ridge.value(matrix.diagonal().sum(), count)
+        self._factor = factorise(matrix, self._ridge, on_jitter)
+        # The rounding of the matrix can exceed such a ridge. With a jitter it is no longer the matrix of the rows.
+        below = ridge.part_of_trace(count) < torch.finfo(rows.dtype).eps
+        self._refines = below and rows.dtype == torch.float32 and not self._factor.jitter
+
+    def solve(self, rows: Tensor, columns: Tensor) -> Tensor:
+        """Float64 (s, d), for columns (s, d)."""
+        if not self._refines:
+            return self._factor.solve(columns)
+        return self._factor.refined(columns, lambda found: self._product(rows, found))
+
+    def back(self, rows: Tensor, solution: Tensor) -> Tensor:
+        """rowsᵀ @ solution (c, d), in float64 where solutions are refined."""
+        if not self._refines:
+            return rows.T @ solution.to(rows)
+        return torch.cat([part.T.double() @ solution for part in rows.split(_FEATURES, dim=1)])
+
+    def _product(self, rows: Tensor, found: Tensor) -> Tensor:
+        product = found * self._ridge.double()
+        for part in rows.split(_FEATURES, dim=1):
+            wide = part.double()  # of a stretch at a time, which bounds the memory
+            product += wide @ (wide.T @ found)
+        return product
+
+
 class _RidgeWeights(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, features: Tensor, targets: Tensor, ridge: Ridge, on_jitter: OnJitter | None) -> Tensor:
         count, size = features.shape
         ctx.wide, ctx.slope = count <= size, ridge.slope(count)
-        matrix = _lower_gram(features if ctx.wide else features.T)
-        ctx.factor = factorise(matrix, ridge.value(matrix.diagonal().sum(), count), on_jitter)
+        rows = features if ctx.wide else features.T
+        ctx.system = _System(rows, ridge, count, on_jitter)
         if ctx.wide:
-            left = ctx.factor.solve(targets)  # alpha (m, d)
-            weights = features.T @ left
+            left = ctx.system.solve(rows, targets)  # alpha (m, d)
+            weights = ctx.system.back(rows, left).to(features)
         else:
-            weights = ctx.factor.solve(features.T @ targets)
+            weights = ctx.system.solve(rows, features.T @ targets).to(features)
             left = targets - features @ weights  # lambda alpha (m, d); not divided by a lambda that may be tiny
-        ctx.save_for_backward(features, left, weights)
+        ctx.save_for_backward(features, left.to(features), weights)
         return weights
 
     @staticmethod
@@ -111,10 +142,10 @@ class _RidgeWeights(torch.autograd.Function):
         (incoming,) = gradients  # G (D, d)
         features, left, weights = ctx.saved_tensors
         if ctx.wide:
-            beta = ctx.factor.solve(features @ incoming)
-            right = incoming.addmm(features.T, beta, alpha=-1)
-        else:
-            right = ctx.factor.solve(incoming)  # (Phiᵀ Phi + lambda I)^-1 G, which is (G - Phiᵀ beta) / lambda
+            exact = ctx.system.solve(features, features @ incoming)
+            right, beta = (incoming - ctx.system.back(features, exact)).to(features), exact.to(features)
+        else:  # (Phiᵀ Phi + lambda I)^-1 G, which is (G - Phiᵀ beta) / lambda
+            right = ctx.system.solve(features.T, incoming).to(features)
             beta = features @ right
         if not ctx.needs_input_grad[0]:
             return None, beta, None, None
@@ -133,7 +164,7 @@ class _DualWeights(torch.autograd.Function):
         # Both halves count, so that the gradient is that of a matrix whose entries are free.
         symmetric = (matrix + matrix.T) / 2
         ctx.factor = factorise(symmetric, ridge.value(symmetric.diagonal().sum(), count), on_jitter)
-        dual = ctx.factor.solve(targets)
+        dual = ctx.factor.solve(targets).to(matrix)
         ctx.save_for_backward(dual)
         return dual
 
@@ -141,7 +172,7 @@ class _DualWeights(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor, None, None]:
         (dual,) = ctx.saved_tensors
-        beta = ctx.factor.solve(gradients[0])
+        beta = ctx.factor.solve(gradients[0]).to(dual)
         if not ctx.needs_input_grad[0]:
             return None, beta, None, None
         slope = beta @ dual.T

@@ -44,6 +44,10 @@ class Ridge:
             return trace.new_tensor(self.strength)
         return self._factor(count) * (trace.detach() if self.detached else trace)
 
+    def part_of_trace(self, count: int) -> float:
+        """lambda / tr(K) for m rows; 0 where lambda does not follow the trace."""
+        return 0.0 if self.scale == "absolute" else self._factor(count)
+
     def slope(self, count: int) -> float:
         """The derivative of lambda by the trace of K."""
         return 0.0 if self.detached or self.scale == "absolute" else self._factor(count)
