@@ -34,7 +34,7 @@ from condense.data import Split
 from condense.distilled import DistilledSet, SoftLabels
 from condense.lamb import Lamb
 from condense.matching import Initial, initial_images, random_rows
-from condense.method import Cost, Count, Method, Preset
+from condense.method import Cost, Count, Method, Positive, Preset
 from condense.mirror import expansion
 from condense.pool import Pool
 from condense.run import Run
@@ -56,13 +56,13 @@ class Config:
     steps: int = 500_000  # outer steps, each with one network of the pool
     lr: float = 3e-4  # LAMB's rate for images and labels; a cosine takes it to a tenth
     real_batch: Count = 1024  # |X_t|, real images of a step
-    ridge: float = 1e-6  # lambda = ridge * tr(K_ss) / m, the trace inside the gradient
+    ridge: Positive = 1e-6  # lambda = ridge * tr(K_ss) / m, the trace inside the gradient
     learn_labels: bool = True  # Y_s moves together with X_s
     label_margin: float = 1.0  # weight of the penalty that keeps each learned label in its class
     mirror: bool = False  # regress on the images and their mirror images; refused where a flip changes the class
     pool: Count = 10  # networks that are trained online
     online_updates: int = 100  # most updates of a network before a fresh one takes its place; 0: random networks
-    online_batch: int = 1000  # synthetic images of an online update
+    online_batch: int = 1000  # synthetic images of an online update, which hold the most maps when low_memory
     online_lr: float = 3e-4  # Adam's, in online updates
     statistics: float = 0.9  # part of a network's batch-norm statistics that each online update replaces
     initial: Initial = "real"  # start from real images or from noise
@@ -75,7 +75,7 @@ class Config:
     )
     gram: Literal["float32", "float64"] = "float32"  # float64 for many images, where float32 may be indefinite
     chunk: Count = 256  # images in a forward pass without gradient, or with it when low_memory
-    low_memory: bool = False  # compute the maps of the synthetic images again in the backward pass, by chunks
+    low_memory: bool = False  # in the regression: maps computed again in the backward pass, by chunks
 
 
 PRESETS = {

@@ -39,7 +39,7 @@ from condense.data import Split
 from condense.distilled import DistilledSet, SoftLabels
 from condense.kernels import InfiniteNetwork, Ridge
 from condense.matching import Initial, initial_images, random_rows
-from condense.method import Cost, Count, Method, Preset
+from condense.method import Cost, Count, Method, Positive, Preset
 from condense.run import Run
 from condense.training import Source, SplitSource, on_device
 
@@ -58,7 +58,7 @@ class Config:
     steps: int = 5_000  # outer steps, each with one batch of real images
     lr: float = 0.01  # Adam's rate for images and labels
     real_batch: Count = 1024  # |X_t|, real images of a step
-    ridge: float = 1e-6  # lambda = ridge * tr(K_ss) / m, the trace inside the gradient
+    ridge: Positive = 1e-6  # lambda = ridge * tr(K_ss) / m, the trace inside the gradient
     learn_labels: bool = True  # Y_s moves together with X_s
     solve_labels: bool = False  # label solving: at the end Y_s becomes the best one for X_s over all real images
     kernel: Literal["random-features", "ntk", "nngp"] = "random-features"  # k
@@ -110,20 +110,22 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
     state = run.state(images=images, targets=targets, optimizer=optimizer, jitters=jitters)
     for step in run.loop("regress", config.steps, state):
         rows = random_rows(len(train), config.real_batch, run.rng("real", step))
-        prediction = regress(step, real.gather(rows, run.device), images, targets)  # K_ts (K_ss + lambda I)^-1 Y_s
+        predict = regress(step, images, targets)
+        prediction = predict(real.gather(rows, run.device))  # K_ts (K_ss + lambda I)^-1 Y_s
         loss = half_squared_error(prediction, answers[rows].to(run.device))
         optimizer.zero_grad()
         loss.backward(inputs=learned)
         optimizer.step()
         run.log(loss=loss.detach())
     if config.solve_labels:
-        targets = _solved(partial(regress, config.steps), images, real, answers, config.real_batch, jitters)
+        targets = _solved(partial(regress, config.steps), images, real, answers, config, jitters, run)
     return DistilledSet.synthetic(
         images, SoftLabels(targets.cpu(), form="logits"), train, space, provenance=jitters.provenance()
     )
 
 
-Regressor = Callable[[int, Tensor, Tensor, Tensor], Tensor]  # step, queries, support images, targets -> (n, K)
+Predictor = Callable[[Tensor], Tensor]  # queries (n, C, H, W) -> (n, K)
+Regressor = Callable[[int, Tensor, Tensor], Predictor]  # step, support images, targets
 
 
 def _regressor(train: Split, config: Config, jitters: kernels.Jitters, run: Run) -> Regressor:
@@ -132,33 +134,39 @@ def _regressor(train: Split, config: Config, jitters: kernels.Jitters, run: Run)
         return _finite(train, config, ridge, jitters, run)
     kernel, dtype = InfiniteNetwork(config.kernel, config.layers, config.depth), getattr(torch, config.gram)
 
-    def regress(step: int, queries: Tensor, images: Tensor, targets: Tensor) -> Tensor:
+    def regress(step: int, images: Tensor, targets: Tensor) -> Predictor:
         support = images.to(dtype)
         dual = kernels.dual_weights(kernel(support), targets, ridge, jitters)
-        # The gradient reaches the images through these rows too; they are computed again in it, chunk by chunk.
-        rows = kernels.support_features(lambda part: kernel(part.to(dtype), support), queries, config.chunk)
-        return (rows @ dual).to(targets.dtype)
+
+        def predict(queries: Tensor) -> Tensor:
+            # The gradient reaches the images through these rows too; they are computed again in it, chunk by chunk.
+            rows = kernels.support_features(lambda part: kernel(part.to(dtype), support), queries, config.chunk)
+            return (rows @ dual).to(targets.dtype)
+
+        return predict
 
     return regress
 
 
 @torch.no_grad()
 def _solved(
-    regress: Callable[[Tensor, Tensor, Tensor], Tensor],
+    regress: Callable[[Tensor, Tensor], Predictor],
     images: Tensor,
     real: Source,
     answers: Tensor,
-    chunk: int,
+    config: Config,
     jitters: kernels.Jitters,
+    run: Run,
 ) -> Tensor:
     """Y (m, K) that minimises |A Y - Y_t|² over all real images, A = K_ts (K_ss + lambda I)^-1, by normal equations."""
     count, columns = len(images), answers.shape[1]
-    each = torch.eye(count, device=images.device)  # the regressor of these targets is A itself
+    predict = regress(images, torch.eye(count, device=images.device))  # the regressor of these targets is A itself
     normal, right = images.new_zeros(count, count).double(), images.new_zeros(count, columns).double()
-    for rows in torch.arange(len(real)).split(chunk):
-        a = regress(real.gather(rows, images.device), images, each).double()  # (n, m)
+    parts = torch.arange(len(real)).split(config.real_batch)
+    for step in run.loop("solve", len(parts), run.state(normal=normal, right=right, jitters=jitters)):
+        a = predict(real.gather(parts[step], images.device)).double()  # (n, m)
         normal += a.T @ a
-        right += a.T @ answers[rows].to(right)
+        right += a.T @ answers[parts[step]].to(right)
     return kernels.dual_weights(normal, right, Ridge(_PSEUDO_INVERSE, "trace"), jitters).to(images.dtype)
 
 
@@ -167,15 +175,19 @@ def _finite(train: Split, config: Config, ridge: Ridge, jitters: kernels.Jitters
     members = [run.place(_random_network(train, config)) for _ in range(config.networks)]
     embed = run.compiled(kernels.embed)
 
-    def regress(step: int, queries: Tensor, images: Tensor, targets: Tensor) -> Tensor:
+    def regress(step: int, images: Tensor, targets: Tensor) -> Predictor:
         for index, member in enumerate(members):
             networks.initialise(member, run.rng("network", step, index))
         each = [partial(embed, member) for member in members]
         # A common factor of all features scales kernel and ridge alike: 1 / sqrt(R D) is left out.
         support = torch.cat([features(images) for features in each], dim=1)  # (m, R*D)
-        known = torch.cat([kernels.frozen_features(features, queries, config.chunk) for features in each], dim=1)
         weights = kernels.ridge_weights(support.to(getattr(torch, config.gram)), targets, ridge, jitters)
-        return known @ weights.to(known.dtype)
+
+        def predict(queries: Tensor) -> Tensor:
+            known = torch.cat([kernels.frozen_features(features, queries, config.chunk) for features in each], dim=1)
+            return known @ weights.to(known.dtype)
+
+        return predict
 
     return regress
 
@@ -186,21 +198,27 @@ def _random_network(train: Split, config: Config) -> networks.Network:
 
 
 def cost(train: Split, budget: Budget, config: Config) -> Cost:
-    """Features of real and synthetic images, or kernel rows, and the algebra."""
+    """Features of real and synthetic images, or kernel rows, and the algebra; of all real images to solve labels."""
     count, n_classes = sum(budget.counts(train.class_counts())), train.n_classes
+    solved = len(train) if config.solve_labels else 0
+    normal = 2.0 * solved * count**2
     if config.kernel != "random-features":
         channels, height, width = train.shape
         pixels = height * width if config.layers == "conv" else 1
-        pairs = float(count * (count + config.real_batch) * pixels)
-        inner = 2.0 * pairs * (channels * height * width / pixels)
-        # About 40 operations for each pair, pixel and layer, three times as many with the gradient and once more again.
-        return Cost(config.steps * 4 * (inner + 40 * config.depth * pairs), 4.0 * 8 * config.depth * pairs)
+        # Of a pair: inner products, and about 40 operations for each pixel and layer.
+        pair = 2.0 * channels * height * width + 40 * config.depth * pixels
+        pairs = float(count * (count + config.real_batch))
+        # Three times as many with the gradient, and once more again.
+        operations = pair * (config.steps * 4 * pairs + (count * (count + solved) if solved else 0)) + normal
+        return Cost(operations, 4.0 * 8 * config.depth * pixels * pairs)
     network = networks.build(config.network, train.shape, n_classes)
     forward, activations = networks.operations(network, train.shape), networks.activation_bytes(network, train.shape)
     size = config.networks * network.classifier.in_features
     algebra = kernels.operations(count, config.real_batch, size, n_classes)
     return Cost(
-        operations=config.steps * (config.networks * forward * (config.real_batch + 3 * count) + algebra),
+        operations=config.steps * (config.networks * forward * (config.real_batch + 3 * count) + algebra)
+        + (config.networks * forward + 2.0 * size * count) * solved
+        + normal,
         memory_bytes=activations * (config.chunk + 2 * config.networks * count)
         + 4.0 * size * (config.real_batch + 3 * count),
     )

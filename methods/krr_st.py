@@ -33,7 +33,7 @@ from condense.budget import Budget
 from condense.data import Split
 from condense.distilled import DistilledSet, Representations
 from condense.matching import random_rows
-from condense.method import Cost, Count, Method, Preset
+from condense.method import Cost, Count, Method, Positive, Preset
 from condense.pool import Pool
 from condense.preprocessing import Preprocessing
 from condense.run import Run
@@ -69,7 +69,7 @@ class Config:
     lr_images: float = 1e-4  # AdamW's rate for X_s; it falls linearly to a thousandth
     lr_targets: float = 1e-4  # of Y_s; 0 keeps the teacher's features of the first images
     real_batch: Count = 1024  # |X_t|, real images of a step
-    ridge: float = 1e-6  # lambda = ridge * tr(K_ss), not divided by m; no gradient through the trace
+    ridge: Positive = 1e-6  # lambda = ridge * tr(K_ss), not divided by m; no gradient through the trace
     bias: bool = True  # a column of ones beside the features, for the bias of the head W
     augment: bool = True  # crop and flip of the real batch, on pixels: what lies beyond the edge is black
     padding: int = 4  # pixels by which a crop can be off
@@ -92,7 +92,7 @@ class Config:
     precision: Literal["float32", "bfloat16"] = "float32"  # of f_omega's convolutions in the regression only
     gram: Literal["float32", "float64"] = "float32"  # float64 for many images, where float32 may be indefinite
     chunk: Count = 256  # images in a forward pass without gradient, or with it when low_memory
-    low_memory: bool = False  # compute the maps of the synthetic images again in the backward pass, by chunks
+    low_memory: bool = False  # in the regression: maps computed again in the backward pass, by chunks; see inner_batch
 
 
 # ImageNette at 224 pixels has none: the authors published no command for it, nor the rate that it was made with.

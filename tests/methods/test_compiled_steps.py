@@ -16,9 +16,11 @@ from torch import Tensor
 
 from condense.budget import Budget
 from condense.data import Split
-from condense.methods import datadam, dm
+from condense.methods import datadam, dm, frepo, kip, krr_st
 from condense.run import Run
 
+NORMED = "convnet-d2:width=4,growth=2,norm=batch"
+REGRESSION: dict[str, Any] = {"steps": 2, "real_batch": 8, "ridge": 1e-2, "preprocessing": "normalise"}
 COMMON: dict[str, Any] = {"steps": 2, "lr_images": 1.0, "momentum": 0.0, "real_batch": 4}
 METHODS = {
     "dm": (dm, dm.Config(**COMMON, network="convnet:width=4")),
@@ -28,13 +30,29 @@ METHODS = {
         datadam,
         datadam.Config(**COMMON, mirror=True, network="convnet:width=4,norm=batch", preprocessing="normalise"),
     ),
+    "frepo": (frepo, frepo.Config(**REGRESSION, lr=0.1, pool=1, network=f"{NORMED},norm_at=input")),
+    "kip": (kip, kip.Config(**REGRESSION, networks=2, network="convnet-d2:width=4,norm=none")),
+    "krr_st": (
+        krr_st,
+        krr_st.Config(
+            **REGRESSION,
+            lr_images=0.1,
+            augment=False,
+            pool=1,
+            inner_steps=4,
+            network=NORMED,
+            teacher_network="convnet-d1:width=4,norm=batch",
+            teacher_epochs=1,
+            teacher_projector=4,
+        ),
+    ),
 }
 # PyTorch 2.13 looks at the .grad of what its compiler is given, and warns of that itself; to be removed (2026-11).
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning"),
     pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning"),
 ]
-QUICK = ("dm", "datadam")
+QUICK = ("dm", "datadam", "frepo", "kip", "krr_st")
 
 
 @pytest.fixture
@@ -46,12 +64,16 @@ def train() -> Split:
 
 
 def descent(method: Any, config: Any, train: Split, folder: Path, *, compile: bool) -> Tensor:
-    """Sum of the gradients of both steps in the images, each under a network of its own."""
+    """What both steps change of the images, each under a network of its own or of another age.
+
+    Everything else that is trained (a teacher) is cached, and so the same for all.
+    """
+    seen = train if method.ABOUT.uses_labels else train.unlabelled()
     ends = []
     for steps in (0, config.steps):
         asked = type(config)(**{**vars(config), "steps": steps})
-        with Run(folder / f"{compile}-{steps}", seed=5, compile=compile) as run:
-            ends.append(method.distill(train, Budget(ipc=2), asked, run).images)
+        with Run(folder / f"{compile}-{steps}", seed=5, compile=compile, cache_dir=folder / "cache") as run:
+            ends.append(method.distill(seen, Budget(ipc=2), asked, run).images)
     return ends[0] - ends[1]
 
 
@@ -68,8 +90,8 @@ def test_the_traced_graph_has_the_gradients_of_the_eager_step(
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager", fullgraph=True))
     found = descent(method, config, train, tmp_path, compile=True)
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
-    # float32, with batch norm written out into other sums.
-    assert relative_gap(found, descent(method, config, train, tmp_path, compile=False)) < 1e-4
+    # float32, with batch norm written out into other sums; Adam divides what is nearly zero by its own size.
+    assert relative_gap(found, descent(method, config, train, tmp_path, compile=False)) < 1e-3
 
 
 @pytest.mark.soak  # compiling takes up to a minute for each

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -23,6 +24,7 @@ from condense.methods import frepo, kip, krr_st
 from condense.preprocessing import fit
 from condense.run import Run
 from condense.self_supervised import TeacherBatches, teacher_for
+from condense.training import SplitSource
 
 IPC, CLASSES, REAL = 2, 3, 8
 RIDGE = 1e-2  # large enough for float32 to leave the comparison its digits
@@ -36,8 +38,8 @@ def train() -> Split:
     return Split.from_arrays(pixels.to(torch.uint8), labels, ["a", "b", "c"], flips=False)
 
 
-def run_method(method: Any, config: Any, train: Split, folder: Path) -> tuple[DistilledSet, Run]:
-    with Run(folder, seed=5) as run:
+def run_method(method: Any, config: Any, train: Split, folder: Path, **options: Any) -> tuple[DistilledSet, Run]:
+    with Run(folder, seed=5, **options) as run:
         return method.distill(train, Budget(ipc=IPC), config, run), run
 
 
@@ -125,6 +127,8 @@ def test_mirror_images_enlarge_the_support_and_are_refused_for_digits(train: Spl
 
 # ------------------------------------------------------------------------------------------------------------------ KIP
 
+KIP = kip.Config(steps=2, real_batch=REAL, networks=1, network="convnet:width=4,norm=none", preprocessing="normalise")
+
 
 @pytest.mark.parametrize("kernel", ["ntk", "nngp", "random-features"])
 def test_a_step_of_kip_descends_the_error_of_the_kernel_regressor(kernel: Any, train: Split, tmp_path: Path) -> None:
@@ -191,6 +195,28 @@ def test_solved_labels_are_the_least_squares_optimum_over_all_real_images(
     a = grams[1] @ torch.linalg.inv(grams[0] + strength * torch.eye(len(images)))
     expected = torch.linalg.lstsq(a.double(), centred(train.labels, CLASSES).double()).solution
     torch.testing.assert_close(made.labels.tensors()["labels_soft"], expected.float(), rtol=1e-2, atol=1e-3)
+    free = dataclasses.replace(config, solve_labels=False)
+    assert kip.cost(train, Budget(ipc=IPC), free).operations == 0 < kip.cost(train, Budget(ipc=IPC), config).operations
+
+
+def test_labels_that_are_being_solved_are_gone_on_with(train: Split, tmp_path: Path) -> None:
+    """Interrupted after two of the four parts of the real images: the same labels to the last bit."""
+    config = dataclasses.replace(KIP, steps=0, solve_labels=True)
+    whole, _ = run_method(kip, config, train, tmp_path / "whole")
+    gather, calls = SplitSource.gather, []
+
+    def interrupted(self: SplitSource, *where: Any) -> Tensor:
+        calls.append(where)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return gather(self, *where)
+
+    with mock.patch.object(SplitSource, "gather", interrupted), pytest.raises(KeyboardInterrupt):
+        run_method(kip, config, train, tmp_path / "parts", checkpoint_seconds=0.0)
+    with mock.patch.object(SplitSource, "gather", autospec=True, side_effect=gather) as again:
+        continued, _ = run_method(kip, config, train, tmp_path / "parts")
+    assert again.call_count == 2
+    assert torch.equal(continued.labels.tensors()["labels_soft"], whole.labels.tensors()["labels_soft"])
 
 
 @pytest.mark.parametrize("gram", ["float32", "float64"])
@@ -318,8 +344,6 @@ def test_the_rates_of_images_and_targets_are_apart(train: Split, tmp_path: Path)
 
 # -------------------------------------------------------------------------------------------------------------- jitters
 
-KIP = kip.Config(steps=2, real_batch=REAL, networks=1, network="convnet:width=4,norm=none", preprocessing="normalise")
-
 
 @pytest.mark.parametrize(
     ("method", "config", "solves"),
@@ -327,7 +351,7 @@ KIP = kip.Config(steps=2, real_batch=REAL, networks=1, network="convnet:width=4,
         (frepo, dataclasses.replace(FREPO, steps=2), 2),
         (kip, KIP, 2),
         (kip, dataclasses.replace(KIP, kernel="ntk"), 2),
-        (kip, dataclasses.replace(KIP, steps=0, solve_labels=True), 5),  # four parts of 30 real images, and the labels
+        (kip, dataclasses.replace(KIP, steps=0, solve_labels=True), 2),  # one for all 30 real images, and the labels
         (krr_st, dataclasses.replace(KRR, steps=2), 2),
     ],
     ids=["frepo", "kip", "kip-ntk", "kip-solved", "krr-st"],

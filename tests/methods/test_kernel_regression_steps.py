@@ -140,6 +140,26 @@ def frepo_written_out(train: Split, tmp_path_factory: pytest.TempPathFactory) ->
     return images.detach(), targets.detach()
 
 
+def test_networks_of_frepo_are_of_spread_ages_and_grow_one_update_older_than_their_limit(
+    train: Split, tmp_path: Path
+) -> None:
+    """As the authors' code counts: ten networks that start at 0, 10, ... 90 of 100, and are replaced above 100."""
+    config = dataclasses.replace(FREPO, pool=10, online_updates=100)
+    with Run(tmp_path / "run", seed=0) as run:
+        pool = frepo._pool(train, config, run)
+    assert pool.ages == list(range(0, 100, 10))
+    images, targets = torch.randn(4, *train.shape), torch.randn(4, CLASSES)
+    for age in range(91, 102):
+        pool.advance(9, images, targets, torch.Generator())
+        assert pool.ages[9] == age
+    old = pool.members[9].classifier.weight.clone()
+    pool.advance(9, images, targets, torch.Generator().manual_seed(1))
+    assert pool.ages[9] == 0
+    fresh = networks.build(config.network, train.shape, CLASSES, torch.Generator().manual_seed(1)).classifier.weight
+    assert torch.equal(pool.members[9].classifier.weight, fresh)
+    assert not torch.equal(fresh, old)
+
+
 # --------------------------------------------------------------------------------------------------------------- KRR-ST
 
 

@@ -1,7 +1,7 @@
 """Every published preset of kernel ridge regression against its authors' scripts, number by number.
 
 What a loop does with these numbers (schedules, the ridge's convention, how old a network grows) is held to the loops
-written out in `test_kernel_regression_steps.py`.
+written out in `test_kernel_regression_steps.py`, and the ages of networks in tests of their own there.
 """
 
 from __future__ import annotations
