@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +12,13 @@ from torch import Tensor
 
 from condense import files, networks
 from condense.data import Split
-from condense.errors import BadInput
+from condense.errors import BadInput, DamagedFile
 from condense.networks import Network
 from condense.networks.zoo import TorchvisionClassifier
-from condense.preprocessing import Preprocessing, normalise
+from condense.preprocessing import Preprocessing, from_spec, normalise
 from condense.teachers import weights
 
+_SPACE = "preprocessing"  # of a teacher's images, in the metadata of a file that this project wrote
 _COUNTER = ".num_batches_tracked"  # of a batch norm, which files from before PyTorch 0.4.1 lack and no answer needs
 
 
@@ -33,7 +35,8 @@ class Backbone:
 def load(source: str, train: Split) -> Backbone:
     """A backbone for the images of `train`, without its classifier; labels are not asked for.
 
-    source: "torchvision:resnet18@IMAGENET1K_V1", or "NETWORK@FILE" with a state dict of that network in FILE.
+    source: "torchvision:resnet18@IMAGENET1K_V1", or "NETWORK@FILE" with a state dict of that network in FILE. Images
+        are normalised as the file says, where this project wrote it, or else by the mean and deviation of `train`.
 
     Raises:
         UnknownName: for a network or weights that do not exist.
@@ -44,7 +47,8 @@ def load(source: str, train: Split) -> Backbone:
     network = networks.build(name, train.shape, 1)
     if where.endswith(weights.FILES):
         path = Path(where).expanduser()
-        state, space = weights.read_state(path), normalise(train.mean, train.std)
+        state = weights.read_state(path)
+        space = _space_of(path) or normalise(train.mean, train.std)
     else:
         found = weights.published(name, where)
         path = weights.downloaded(found.url)
@@ -54,6 +58,20 @@ def load(source: str, train: Split) -> Backbone:
     adopt_body(network, state, source)
     identity = {"kind": "backbone", "network": name, "weights": files.sha256(path), "space": space.digest}
     return Backbone(network, networks.canonical(name), space, identity)
+
+
+def space_metadata(space: Preprocessing) -> dict[str, str]:
+    """What a file of weights says of the images that its network sees; `load` reads it."""
+    return {_SPACE: json.dumps(space.spec(), sort_keys=True)}
+
+
+def _space_of(path: Path) -> Preprocessing | None:
+    """None for files of others, which do not say."""
+    words = files.read_metadata(path).get(_SPACE) if path.suffix == ".safetensors" else None
+    try:
+        return None if words is None else from_spec(json.loads(words))
+    except ValueError as error:  # no JSON, or no preprocessing
+        raise DamagedFile(path, f"what it says of its images: {error}") from error
 
 
 def adopt_body(network: Network, state: Mapping[str, Tensor], source: str) -> None:

@@ -56,8 +56,9 @@ class Teacher:
         return features.float()
 
     def save(self, path: Path) -> str:
-        """Writes the weights as safetensors and returns NETWORK@FILE, by which `teacher_for` finds them again."""
-        files.write_tensors(path, {name: part.cpu() for name, part in self.network.state_dict().items()})
+        """Writes weights and pixel space as safetensors; returns NETWORK@FILE, by which `teacher_for` finds them."""
+        state = {name: part.cpu() for name, part in self.network.state_dict().items()}
+        files.write_tensors(path, state, backbones.space_metadata(self.space))
         return f"{self.name}@{path.resolve()}"
 
 

@@ -7,6 +7,8 @@ Departures from the published evaluation (KRR-ST's code), for the sets of KIP an
     - 5000 passes over soft labels with a warm-up of 250, at most 10 000 updates of 500 images: as published from 501 to
       1000 images, half of it below (authors' code: 10 000 updates and a warm-up of 500 whatever the size of the set,
       40 000 for Tiny-ImageNet, 1000 for ImageNette).
+    - by squared errors for every kind of soft labels, also probabilities and what a softmax makes of logits, since the
+      judge does not know a set's method (published for KIP and FRePo alone).
     - by the mean of squared errors over images and classes (authors' code: half their sum over classes, which moves
       AdamW's steps only through its epsilon).
 """

@@ -60,6 +60,7 @@ def test_a_statement_is_written_down_once(script: ModuleType, tmp_path: Path) ->
 def test_every_experiment_changes_its_factor_and_states_a_cell_that_its_protocol_has(script: ModuleType) -> None:
     usual = with_overrides("krr_st", methods.get("krr_st").config(), script.SETTINGS)
     for name, experiment in script.EXPERIMENTS.items():
+        assert len(experiment.change) == 1, name
         assert with_overrides("krr_st", usual, experiment.change) != usual, name
         assert experiment.use in map(str, protocol.load(experiment.protocol).settings()), name
         assert experiment.target in script.TARGETS, name

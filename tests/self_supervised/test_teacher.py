@@ -13,6 +13,7 @@ from condense import _torchvision, files, networks
 from condense.augment import CropFlip
 from condense.data import Split
 from condense.errors import BadInput, DamagedFile, UnknownName
+from condense.preprocessing import normalise
 from condense.run import Run
 from condense.self_supervised import (
     BarlowTwins,
@@ -123,6 +124,27 @@ def test_a_local_checkpoint_is_a_teacher(split: Split, run: Run, tmp_path: Path,
     found = teacher_for(split, Settings(teacher=f"{NAME}@{path}"), run)
     images = found.space.forward(split.take([0]))
     torch.testing.assert_close(found.embed(images), network.eval().embed(images).detach())
+
+
+def test_a_teacher_that_was_saved_is_the_same_teacher_in_its_own_pixel_space(
+    split: Split, run: Run, tmp_path: Path
+) -> None:
+    """As one with published weights, whose images are normalised by other numbers than those of the split."""
+    network = networks.build(NAME, split.shape, 1, torch.Generator().manual_seed(1))
+    teacher = Teacher(network, NAME, normalise((0.485,), (0.1,)), {"kind": "for tests"})
+    source = teacher.save(tmp_path / "teacher.safetensors")
+    found = teacher_for(split, Settings(teacher=source), run)
+    assert found.space.digest == teacher.space.digest
+    pixels = split.take([0, 1])
+    assert torch.equal(found.embed(found.space.forward(pixels)), teacher.embed(teacher.space.forward(pixels)))
+
+
+@pytest.mark.parametrize("words", ["{", '{"kind": "unheard-of"}'])
+def test_a_file_that_says_nothing_sensible_of_its_images_is_damaged(split: Split, tmp_path: Path, words: str) -> None:
+    state = networks.build(NAME, split.shape, 1).state_dict()
+    files.write_tensors(tmp_path / "w.safetensors", state, {"preprocessing": words})
+    with pytest.raises(DamagedFile, match=r"w\.safetensors.*of its images"):
+        backbones.load(f"{NAME}@{tmp_path / 'w.safetensors'}", split)
 
 
 def test_a_checkpoint_of_torchvision_s_own_network_is_a_teacher(split: Split, tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def protocol(**changes: Any) -> TransferProtocol:
         "tier": "tests",
         "pretrain": {
             "representation": {"recipe": recipe(loss={"kind": "mse"}), "max_updates": 12},
-            "soft": stage,
+            "soft": {"recipe": recipe(loss={"kind": "mse"}), "max_updates": 12},  # as every protocol has it
             "hard": stage,
         },
         "self_supervised": {"epochs": 1, "batch": 12, "projector": 4, "warmup": 0},
