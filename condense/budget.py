@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from condense.errors import BadInput
 
@@ -29,6 +30,17 @@ class Budget:
                 raise BadInput(f"{name} must be a whole number of at least 1, got {value!r}")
         if self.fraction is not None and not 0.0 < self.fraction <= 1.0:
             raise BadInput(f"fraction must lie in (0, 1], got {self.fraction!r}")
+
+    @classmethod
+    def from_spec(cls, spec: Mapping[str, Any]) -> Budget:
+        """Reads what `spec` writes.
+
+        Raises:
+            BadInput: for anything else.
+        """
+        if set(spec) - {"ipc", "total", "fraction"}:
+            raise BadInput(f"a budget is one of ipc, total or fraction, got {dict(spec)}")
+        return cls(**spec)
 
     def counts(self, available: Sequence[int], classes: Sequence[str] | None = None) -> list[int]:
         """Images for each class, given how many real ones each class has.

@@ -26,7 +26,7 @@ class Cell(_Part):
 
     A network with one diverged seed is `failed` as a whole, since a mean over the others would flatter the set; the
     seeds that did finish are kept. `failures` lists seeds that fail again whenever they are repeated; a failure of
-    the machine (memory) has a reason only, and the next call tries again.
+    the machine (memory, a device) has a reason only, and the next call tries again.
     """
 
     status: Literal["ok", "n/a", "failed"]
@@ -45,6 +45,8 @@ class Cell(_Part):
             raise ValueError(f"seeds must ascend without repeats, found {list(self.seeds)}")
         if outside := [value for value in self.accuracy if not 0.0 <= value <= 1.0]:
             raise ValueError(f"accuracies are fractions in [0, 1], found {outside[0]}")
+        if strange := [seed for seed in self.failures if not seed.isdecimal()]:
+            raise ValueError(f"failures are named by seed, found {strange[0]!r}")
         if self.status == "ok" and (not self.seeds or self.reason or self.failures):
             raise ValueError("a cell with status 'ok' has at least one seed, no reason and no failures")
         if self.status != "ok" and not self.reason:

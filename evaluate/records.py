@@ -39,11 +39,11 @@ class Record(Celled):
     @field_validator("budget")
     @classmethod
     def _one_budget(cls, value: dict[str, int | float]) -> dict[str, int | float]:
-        return Budget(**value).spec()  # type: ignore[arg-type]  # Budget checks names and ranges itself
+        return Budget.from_spec(value).spec()
 
     @property
     def budget_name(self) -> str:
-        return str(Budget(**self.budget))  # type: ignore[arg-type]
+        return str(Budget.from_spec(self.budget))
 
 
 def compose(

@@ -98,13 +98,12 @@ class Trial:
             with self._inside(seeds, engine) as run:
                 accuracies = self.accuracies(seeds, engine, run, on_step)
                 elapsed = time.perf_counter() - begin if run is None else run.elapsed  # over all continuations
-        except MemoryError as error:
-            return Cell(status="failed", reason=f"out of memory: {error}", engine=words)
         except files.InUse:
             raise  # another process trains it: no failure of the set
-        except (Diverged, BadInput, RuntimeError) as error:
-            if _is_memory(error):
-                return Cell(status="failed", reason=f"out of memory: {_line(error)}", engine=words)
+        except (MemoryError, RuntimeError) as error:  # of the machine, so that the next call tries again
+            what = "out of memory: " if _is_memory(error) else ""
+            return Cell(status="failed", reason=f"{what}{_line(error)}", engine=words)
+        except (Diverged, BadInput) as error:
             failures = {str(seed): _line(error) for seed in seeds}
             return Cell(status="failed", failures=failures, reason=f"seed {seeds[0]}: {_line(error)}", engine=words)
         each = round(elapsed / len(seeds), 3)
@@ -145,7 +144,7 @@ def stream(network: str, seed: int) -> Rng:
 
 def _is_memory(error: Exception) -> bool:
     # On a CPU the allocator raises a plain RuntimeError, known by its words alone.
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def _line(error: Exception) -> str:

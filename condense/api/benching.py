@@ -53,6 +53,7 @@ def bench(
         labels: what every set is labelled with before it is judged, as `relabel` takes it; None leaves its own labels.
 
     Raises:
+        BadInput: for anything in the request that cannot be done, before hours were spent.
         Unsuitable: when a method that was asked for by name cannot work with a budget.
     """
     place = place or Place()
@@ -60,6 +61,9 @@ def bench(
     report = BenchReport()
     sets = _sets(methods, preset, distill_seeds)
     _require_known(networks, labels, protocol)
+    train = place.dataset(dataset).train
+    for budget in budgets:  # all of them, before the first set
+        budget.counts(train.class_counts(), train.classes)
     for budget, (name, seed) in itertools.product(budgets, sets):
         place.progress.say(f"{name}, {budget}, seed {seed}")
         try:

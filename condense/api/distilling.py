@@ -168,6 +168,8 @@ def _run_method(
             seconds, shared = chooser.own_seconds, chooser.shared_seconds
     with Run(work / "distill", seed=seed, request=request, **place.options()) as run:
         result = plugin.distill(train, budget, config, run)
+        if not isinstance(result, DistilledSet):
+            raise BadInput(f"{plugin.name}.distill returned {type(result).__name__}, expected a DistilledSet")
         shared |= run.shared_seconds
         volatile = {
             **result.provenance.get("volatile", {}),

@@ -60,7 +60,7 @@ def score(
         records.compose,
         protocol=rules.reference(),
         dataset=DatasetRef(name=source.name, fingerprint=source.fingerprint),
-        budget=Budget(**made["budget"]),
+        budget=Budget.from_spec(made["budget"]),
         judged=set_reference(judged),
         command=command or shlex.join(["condense", *sys.argv[1:]]),
         distill=distill_cost(made),

@@ -99,6 +99,8 @@ def transfer(
         place,
     )
     loaded = [_load(name, dataset, request, teacher, baselines=baselines) for name in sets]
+    if teacher is not None and not any(each.shared and each.shared["teacher"] == teacher for each in loaded):
+        raise BadInput(f"no baseline of these sets needs the teacher {teacher}; leave --teacher out")
     report = TransferReport()
     seen: set[str] = set()
     if references and not loaded and dataset is not None:
@@ -185,7 +187,7 @@ def _baselines(
         folder = distill(
             name,
             dataset or made["dataset"]["name"],
-            budget=Budget(**made["budget"]),
+            budget=Budget.from_spec(made["budget"]),
             seed=made["seed"],
             preset=made.get("preset") if made.get("preset") in plugin.presets else None,
             overrides={setting: shared[setting] for setting in sorted(own)},
@@ -210,7 +212,7 @@ def _judge(
         source=DatasetRef(name=source.name, fingerprint=source.fingerprint),
         start=kind,
         judged=None if judged is None else set_reference(judged),
-        budget=None if judged is None else Budget(**judged.provenance["budget"]),
+        budget=None if judged is None else Budget.from_spec(judged.provenance["budget"]),
         targets={target.name: target.fingerprint for target in targets},
         command=request.command,
         distill=None if judged is None else distill_cost(judged.provenance),

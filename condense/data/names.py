@@ -19,6 +19,7 @@ from condense.errors import BadInput, UnknownName
 _ADAPTER = re.compile(r"\[(?P<classes>[^\[\]]*)\]|\+(?P<flag>\w+)|@(?P<size>[\w.-]*)")
 _NAME = re.compile(rf"(?P<base>.*?)(?P<adapters>(?:{re.sub(r'[?]P<[a-z]+>', '?:', _ADAPTER.pattern)})*)")
 _SIZE = re.compile(r"([1-9]\d*)(?:x([1-9]\d*))?")
+_LARGEST_SIDE = 2**14  # pixels; a mistake rather than a wish beyond
 _RANGE = re.compile(r"(\d+)(?:-(\d+))?")
 
 
@@ -111,7 +112,10 @@ def _size(text: str, name: str) -> tuple[int, int]:
     match = _SIZE.fullmatch(text)
     if match is None:
         raise BadInput(f"{name!r}: the size after @ is pixels, got {text!r}; write @32, or @32x48 for height x width")
-    return int(match[1]), int(match[2] or match[1])
+    height, width = int(match[1]), int(match[2] or match[1])
+    if max(height, width) > _LARGEST_SIDE:
+        raise BadInput(f"{name!r}: the size after @ is pixels, at most {_LARGEST_SIDE}, got {text}")
+    return height, width
 
 
 def _runs(indices: Sequence[int]) -> list[str]:

@@ -140,6 +140,8 @@ class Recipe:
         values["schedule"] = Schedule(**_known("schedule", values.get("schedule") or {}, Schedule))
         values["loss"] = Loss(**_known("loss", values.get("loss") or {}, Loss))
         if "betas" in values:
+            if not isinstance(values["betas"], list | tuple):
+                raise BadInput(f"betas must be a list of two numbers, got {values['betas']!r}")
             values["betas"] = tuple(values["betas"])
         return cls(**values)
 

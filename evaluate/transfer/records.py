@@ -74,7 +74,7 @@ class TransferRecord(Celled):
 
     @property
     def budget_name(self) -> str | None:
-        return None if self.budget is None else str(Budget(**self.budget))  # type: ignore[arg-type]
+        return None if self.budget is None else str(Budget.from_spec(self.budget))
 
 
 def name_of(place: Place) -> str:

@@ -35,6 +35,13 @@ def test_a_small_class_does_not_stop_a_method_that_sees_no_classes(long_tailed: 
         api.distill("random", "tiny", budget=Budget(ipc=5), place=long_tailed)
 
 
+def test_a_plugin_that_returns_no_set_is_told_so(long_tailed: api.Place, tmp_path: Path) -> None:
+    plugin = (PLUGINS / "unlabelled_input.py").read_text()
+    (tmp_path / "forgetful.py").write_text(plugin + "\n\ndef distill(train, budget, config, run):\n    pass\n")
+    with pytest.raises(BadInput, match=r"forgetful\.distill returned NoneType, expected a DistilledSet"):
+        api.distill(str(tmp_path / "forgetful.py"), "tiny", budget=Budget(ipc=5), place=long_tailed)
+
+
 def test_it_cannot_have_more_images_than_there_are(long_tailed: api.Place) -> None:
     with pytest.raises(BadInput, match="asks for 39 images, the training split has 36"):
         api.distill(str(PLUGINS / "unlabelled_input.py"), "tiny", budget=Budget(ipc=13), place=long_tailed)

@@ -130,6 +130,14 @@ def test_bench_refuses_a_protocol_before_it_distils(
     assert named in capsys.readouterr().err
 
 
+def test_bench_refuses_a_budget_before_it_distils_for_another(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], in_a_folder_of_its_own: Path
+) -> None:
+    monkeypatch.setattr(benching, "distill", lambda *_, **__: pytest.fail("distilled for the budget before"))
+    assert main(["bench", "--dataset", "digits", "--ipc", "1", "9999", "--methods", "random"]) == 2
+    assert "9999 were asked for; lower the budget" in capsys.readouterr().err
+
+
 def test_bench_refuses_results_that_cannot_be_kept_before_it_distils(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], in_a_folder_of_its_own: Path
 ) -> None:

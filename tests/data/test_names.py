@@ -40,6 +40,7 @@ def test_a_name_is_a_base_and_adapters_in_any_order(name: str, expected: Request
         ("digits@0", "the size after @ is pixels, got '0'"),
         ("digits@32x0", "write @32, or @32x48 for height x width"),
         ("digits@-3", "the size after @ is pixels, got '-3'"),
+        ("digits@99999999", "at most 16384, got 99999999"),
         ("digits@big", "the size after @ is pixels, got 'big'"),
     ],
 )

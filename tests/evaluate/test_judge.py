@@ -14,7 +14,7 @@ from condense import distilled, training
 from condense.budget import Budget
 from condense.distilled import DistilledSet, HardLabels, Representations
 from condense.distilled.labels import RegionLabels, Regions
-from condense.errors import BadInput, UnknownName
+from condense.errors import BadInput, Diverged, UnknownName
 from condense.evaluate import records, trials
 from condense.evaluate.judge import judge
 from condense.evaluate.parts import BytesRef, DatasetRef, SetRef
@@ -115,7 +115,12 @@ def test_a_network_too_deep_for_the_image_is_no_failure_of_the_set(synthetic, da
 
 @pytest.mark.parametrize(
     ("error", "recorded"),
-    [(MemoryError("big"), {}), (torch.OutOfMemoryError("big"), {}), (RuntimeError("odd\ntrace"), {"0": "odd"})],
+    [
+        (MemoryError("big"), {}),
+        (torch.OutOfMemoryError("big"), {}),
+        (RuntimeError("a device gave up\ntrace"), {}),
+        (Diverged("odd"), {"0": "odd"}),
+    ],
 )
 def test_only_failures_that_would_repeat_are_recorded_as_such(
     synthetic, dataset, make_protocol, monkeypatch, error, recorded

@@ -147,6 +147,8 @@ def test_writers_at_the_same_time_lose_nothing(tmp_path):
         (lambda plain: plain.update(schema=2), "schema"),
         (lambda plain: plain.update(surprise=1), "surprise"),
         (lambda plain: plain["budget"].update(total=3), "budget: .*exactly one"),
+        (lambda plain: plain["budget"].update(foo=3), "budget: .*one of ipc, total or fraction, got"),
+        (lambda plain: plain["cells"]["mlp"].update(failures={"abc": "odd"}), "named by seed, found 'abc'"),
         (lambda plain: plain["set"].update(id="not hexadecimal"), "set.id"),
     ],
 )

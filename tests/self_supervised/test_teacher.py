@@ -131,7 +131,7 @@ def test_a_teacher_that_was_saved_is_the_same_teacher_in_its_own_pixel_space(
 ) -> None:
     """As one with published weights, whose images are normalised by other numbers than those of the split."""
     network = networks.build(NAME, split.shape, 1, torch.Generator().manual_seed(1))
-    teacher = Teacher(network, NAME, normalise((0.485,), (0.1,)), {"kind": "for tests"})
+    teacher = Teacher(network, NAME, normalise((0.485, 0.456, 0.406), (0.1, 0.2, 0.3)), {"kind": "for tests"})
     source = teacher.save(tmp_path / "teacher.safetensors")
     found = teacher_for(split, Settings(teacher=source), run)
     assert found.space.digest == teacher.space.digest

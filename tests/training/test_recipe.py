@@ -47,6 +47,7 @@ def test_fields_left_out_keep_their_defaults() -> None:
         ({"epochs": 2, "loss": {"kind": "hinge"}}, "loss must be one of cross-entropy, kl, mse; got 'hinge'"),
         ({"epochs": 2, "nesterov": True, "momentum": 0.0}, "nesterov needs optimiser 'sgd' with a momentum above 0"),
         ({"epochs": 2, "betas": [0.9]}, "betas must be two numbers"),
+        ({"epochs": 2, "betas": 0.9}, "betas must be a list of two numbers, got 0.9"),
         ({"epochs": 9, "schedule": {"kind": "drop-restart"}}, "'after' .* belongs to drop-restart, and only to it"),
         ({"epochs": 9, "schedule": {"after": 3}}, "'after' .* belongs to drop-restart, and only to it"),
         ({"epochs": 9, "schedule": {"kind": "drop-restart", "after": 8}}, "the last of 9 epochs has index 8; lower"),

@@ -116,6 +116,8 @@ def test_baselines_of_a_teacher_from_a_file_need_to_know_where_it_lies(home: Pat
         told = rf"need its teacher .*@teacher.safetensors \(sha256 .*\), and {said} was given; name its file by --teach"
         with pytest.raises(BadInput, match=told):
             api.transfer([judged], ["digits[5-9]"], protocol, teacher=wrong, **options)
+    with pytest.raises(BadInput, match=r"no baseline of these sets needs the teacher .*leave --teacher out"):
+        api.transfer([judged], ["digits[5-9]"], protocol, teacher=teacher, baselines=False, **options)
     assert not (home / "from-file").exists()
     report = api.transfer([judged], ["digits[5-9]"], protocol, teacher=teacher, **options)
     found = [records.read(path).set for path in report.records]
