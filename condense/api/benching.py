@@ -14,6 +14,7 @@ from condense.api.place import RESULTS, Place, require_writable
 from condense.api.relabelling import label_recipe, relabel
 from condense.api.scoring import score
 from condense.budget import Budget
+from condense.data import Split
 from condense.errors import Diverged, Unsuitable
 from condense.evaluate import protocols, records
 
@@ -53,19 +54,15 @@ def bench(
         labels: what every set is labelled with before it is judged, as `relabel` takes it; None leaves its own labels.
 
     Raises:
-        BadInput: for anything in the request that cannot be done, before hours were spent.
-        Unsuitable: when a method that was asked for by name cannot work with a budget.
+        BadInput: for what cannot be done, before hours were spent; Unsuitable when a method asked for by name cannot.
     """
-    place = place or Place()
-    require_writable(results, "--results")
-    report = BenchReport()
+    place, report = place or Place(), BenchReport()
     sets = _sets(methods, preset, distill_seeds)
-    _require_known(networks, labels, protocol)
-    train = place.dataset(dataset).train
-    for budget in budgets:  # all of them, before the first set
-        budget.counts(train.class_counts(), train.classes)
+    _require_possible(networks, labels, protocol, results)
+    _require_enough(place.dataset(dataset).train, budgets)
     for budget, (name, seed) in itertools.product(budgets, sets):
-        place.progress.say(f"{name}, {budget}, seed {seed}")
+        what = f"{name}, {budget}, seed {seed}"
+        place.progress.say(what)
         try:
             folder = distill(name, dataset, budget=budget, seed=seed, preset=preset, place=place)
             if labels is not None:
@@ -73,10 +70,10 @@ def bench(
         except Unsuitable as error:
             if methods is not None:  # asked for by name
                 raise
-            report.left_out.append(f"{name}, {budget}, seed {seed}: {error}")
+            report.left_out.append(f"{what}: {error}")
             continue
         except Diverged as error:
-            report.failures.append(f"{name}, {budget}, seed {seed}: {error}")
+            report.failures.append(f"{what}: {error}")
             continue
         record = score(
             folder,
@@ -89,17 +86,24 @@ def bench(
             place=place,
         )
         report.records.append(record)
-        report.failures += [f"{name}, {budget}, seed {seed}: {network} (see {record})" for network in _failed(record)]
+        report.failures += [f"{what}: {network} (see {record})" for network in _failed(record)]
     return report
 
 
-def _require_known(networks: Sequence[str] | None, labels: str | Path | None, protocol: str) -> None:
+def _require_possible(networks: Sequence[str] | None, labels: str | Path | None, protocol: str, results: Path) -> None:
     """Refuses what the judge would refuse, before hours are spent on sets."""
+    require_writable(results, "--results")
     for network in networks or ():
         architectures.canonical(network)
     if labels is not None:
         label_recipe(labels)
     protocols.load(protocol)
+
+
+def _require_enough(train: Split, budgets: Sequence[Budget]) -> None:
+    """Refuses a budget that the classes cannot meet, before sets are made for those before it."""
+    for budget in budgets:
+        budget.counts(train.class_counts(), train.classes)
 
 
 def _failed(record: Path) -> list[str]:

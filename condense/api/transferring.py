@@ -99,8 +99,7 @@ def transfer(
         place,
     )
     loaded = [_load(name, dataset, request, teacher, baselines=baselines) for name in sets]
-    if teacher is not None and not any(each.shared and each.shared["teacher"] == teacher for each in loaded):
-        raise BadInput(f"no baseline of these sets needs the teacher {teacher}; leave --teacher out")
+    _require_of_use(teacher, loaded)
     report = TransferReport()
     seen: set[str] = set()
     if references and not loaded and dataset is not None:
@@ -133,6 +132,11 @@ def _load(name: str | Path, dataset: str | None, request: _Request, teacher: str
     source = origin(judged, name, dataset, request.place)
     shared = _shared_settings(judged, teacher, request.place) if baselines else None
     return _Loaded(judged, source, _open_targets(request, source), shared)
+
+
+def _require_of_use(teacher: str | None, loaded: Sequence[_Loaded]) -> None:
+    if teacher is not None and not any(each.shared and each.shared["teacher"] == teacher for each in loaded):
+        raise BadInput(f"no baseline of these sets needs the teacher {teacher}; leave --teacher out")
 
 
 def _open_targets(request: _Request, source: Dataset) -> list[Dataset]:
