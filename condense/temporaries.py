@@ -12,7 +12,7 @@ import secrets
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from condense import disk
@@ -80,7 +80,8 @@ def _named(path: Path) -> Iterator[Path]:
     try:
         yield temporary
     except Exception as error:
-        remove(temporary)
+        with suppress(OSError):  # left to the next sweep: what went wrong before is what the caller has to know
+            remove(temporary)
         if isinstance(error, OSError) and error.filename is None:
             error.filename = str(path)  # a full disk says nothing of the place
         raise
@@ -94,12 +95,17 @@ def intended(path: str) -> str:
 
 
 def sweep(folder: PathLike) -> None:
-    """Removes the temporaries that dead processes left in a folder."""
+    """Removes the temporaries that dead processes left in a folder.
+
+    It never fails: another process may sweep the same ones now, and what cannot be removed hinders nobody.
+    """
     place = Path(folder).resolve()
     for path in sorted(place.iterdir()) if place.is_dir() else []:
         match = _TEMPORARY.match(path.name)
-        if match and path not in _live and _is_abandoned(path, match["host"], int(match["process"])):
-            remove(path)
+        if match and path not in _live:
+            with suppress(OSError):
+                if _is_abandoned(path, match["host"], int(match["process"])):
+                    remove(path)
     _swept.add(place)
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from condense import disk, files, tensor_format
+from condense import disk, files, temporaries, tensor_format
 from condense.errors import BadInput, DamagedFile
 
 
@@ -152,6 +152,58 @@ def test_temporaries_of_dead_processes_are_swept_and_those_of_living_ones_stay(t
     (tmp_path / living).touch()
     files.write_text(tmp_path / "b.txt", "b")
     assert sorted(os.listdir(tmp_path)) == sorted([living, "b.txt"])
+
+
+def abandoned(folder: Path, name: str, host: str | None = None) -> Path:
+    """A temporary of a process that is dead, or of another host."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return folder / f".tmp-{host or temporaries._HOST}-{process.pid}-01234567-{name}"
+
+
+@pytest.mark.parametrize("host", [None, "0a1b2c"])
+def test_sweepers_of_one_folder_do_not_disturb_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str | None
+) -> None:
+    left = abandoned(tmp_path, "a.txt", host)
+    left.touch()
+    os.utime(left, (0, 0))
+    is_abandoned = temporaries._is_abandoned
+
+    def after_another_sweeper(path: Path, of: str, process: int) -> bool:
+        path.unlink()
+        return is_abandoned(path, of, process)
+
+    monkeypatch.setattr(temporaries, "_is_abandoned", after_another_sweeper)
+    files.write_text(tmp_path / "b.txt", "b")
+    assert os.listdir(tmp_path) == ["b.txt"]
+
+
+def test_a_folder_that_another_sweeper_removes_meanwhile_fails_no_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = abandoned(tmp_path, "set")
+    left.mkdir()
+    remove_tree = disk.remove_tree
+
+    def second(path: Path) -> None:
+        remove_tree(path)
+        remove_tree(path)
+
+    monkeypatch.setattr(disk, "remove_tree", second)
+    files.write_text(tmp_path / "b.txt", "b")
+    assert os.listdir(tmp_path) == ["b.txt"]
+
+
+def test_what_cannot_be_swept_hinders_no_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    abandoned(tmp_path, "a.txt").touch()
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(disk, "unlink", refuse)
+    files.write_text(tmp_path / "b.txt", "b")
+    assert (tmp_path / "b.txt").read_text() == "b"
 
 
 def test_a_lock_keeps_others_out_and_dies_with_its_holder(tmp_path: Path) -> None:
