@@ -29,16 +29,20 @@ _swept: set[Path] = set()  # folders that this process has looked through
 
 @contextmanager
 def staged_file(path: Path) -> Iterator[Path]:
-    """Yields a temporary to write; at success it is flushed and becomes `path`, at failure it is removed."""
-    with _named(path) as temporary:
+    """Yields a temporary to write; at success it is flushed and becomes `path`, at failure it is removed.
+
+    A symbolic link stays one: what it points to is written.
+    """
+    final = _resolved(path)
+    with _named(final) as temporary:
         yield temporary
         disk.fsync(temporary)
-        disk.replace(temporary, path)
+        disk.replace(temporary, final)
 
 
 def require_replaceable(target: Path, replace_existing: bool) -> None:
     """Refuses, with BadInput, a target that is a file, or a folder with content that is not to be replaced."""
-    if target.exists() and not target.is_dir():
+    if os.path.lexists(_resolved(target)) and not target.is_dir():
         raise BadInput(f"{target} is a file where a folder should be written; choose another place")
     if target.is_dir() and any(target.iterdir()) and not replace_existing:
         raise BadInput(f"{target} exists and is not empty; remove it or choose another place")
@@ -48,10 +52,12 @@ def require_replaceable(target: Path, replace_existing: bool) -> None:
 def staged_directory(target: PathLike, *, replace_existing: bool = False) -> Iterator[Path]:
     """Yields a hidden sibling folder to fill; at success it becomes `target`, at failure it is removed.
 
+    A symbolic link stays one: the folder that it points to is written.
+
     Raises:
         BadInput: when `target` exists as a file, or as a folder with content unless `replace_existing`.
     """
-    final = Path(target)
+    final = _resolved(target)
     require_replaceable(final, replace_existing)
     with _named(final) as temporary:
         disk.mkdir(temporary)
@@ -65,6 +71,11 @@ def staged_directory(target: PathLike, *, replace_existing: bool = False) -> Ite
                 disk.remove_tree(old)
         else:
             disk.rename(temporary, final)
+
+
+def _resolved(path: PathLike) -> Path:
+    """Where symbolic links lead to; one that leads back to itself stays."""
+    return Path(os.path.realpath(path))
 
 
 @contextmanager
@@ -111,7 +122,7 @@ def sweep(folder: PathLike) -> None:
 
 def _is_abandoned(path: Path, host: str, process: int) -> bool:
     if host != _HOST:
-        return time.time() - path.stat().st_mtime > _ABANDONED_SECONDS
+        return time.time() - path.lstat().st_mtime > _ABANDONED_SECONDS
     if process == os.getpid():
         return True
     try:
@@ -124,8 +135,8 @@ def _is_abandoned(path: Path, host: str, process: int) -> bool:
 
 
 def remove(path: Path) -> None:
-    """A file, or a folder with all that is in it; nothing when it is not there."""
-    if path.is_dir():
+    """A file, or a folder with all that is in it; of a symbolic link the link alone; nothing when it is not there."""
+    if path.is_dir() and not path.is_symlink():
         disk.remove_tree(path)
-    elif path.exists():
+    elif os.path.lexists(path):
         disk.unlink(path)

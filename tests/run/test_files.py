@@ -206,6 +206,54 @@ def test_what_cannot_be_swept_hinders_no_write(tmp_path: Path, monkeypatch: pyte
     assert (tmp_path / "b.txt").read_text() == "b"
 
 
+@pytest.mark.parametrize("there", ["nothing", "an empty folder", "a full folder"])
+def test_a_folder_is_written_where_a_symbolic_link_points(tmp_path: Path, there: str) -> None:
+    link, place = tmp_path / "link", tmp_path / "elsewhere" / "set"
+    link.symlink_to(place)
+    if there != "nothing":
+        place.mkdir(parents=True)
+    if there == "a full folder":
+        (place / "old.txt").touch()
+    with files.staged_directory(link, replace_existing=True) as folder:
+        files.write_text(folder / "a.txt", "a")
+    assert link.is_symlink()
+    assert os.listdir(place) == ["a.txt"]
+    assert os.listdir(place.parent) == ["set"]
+    assert sorted(os.listdir(tmp_path)) == ["elsewhere", "link"]
+
+
+def test_a_file_is_written_where_a_symbolic_link_points(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere" / "a.txt")
+    for text in ("first", "second"):
+        files.write_text(tmp_path / "link", text)
+        assert (tmp_path / "link").is_symlink()
+        assert (tmp_path / "elsewhere" / "a.txt").read_text() == text
+
+
+def test_a_link_to_a_file_or_to_itself_is_refused_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "to a file").symlink_to(tmp_path / "file")
+    (tmp_path / "to itself").symlink_to(tmp_path / "to itself")
+    for name in ("to a file", "to itself"):
+        with pytest.raises(BadInput, match=f"{name} is a file where a folder should be written"):
+            files.require_replaceable(tmp_path / name, True)
+
+
+@pytest.mark.parametrize("points_to", ["folder", "nothing"])
+@pytest.mark.parametrize("host", [None, "0a1b2c"])
+def test_an_abandoned_link_is_swept_and_what_it_points_to_stays(
+    tmp_path: Path, points_to: str, host: str | None
+) -> None:
+    kept = tmp_path / "folder" / "kept.txt"
+    files.write_text(kept, "")
+    left = abandoned(tmp_path, "link", host)
+    left.symlink_to(tmp_path / points_to)
+    os.utime(left, (0, 0), follow_symlinks=False)
+    files.sweep(tmp_path)
+    assert os.listdir(tmp_path) == ["folder"]
+    assert kept.exists()
+
+
 def test_a_lock_keeps_others_out_and_dies_with_its_holder(tmp_path: Path) -> None:
     script = (
         "import sys, time; from condense import files\n"
