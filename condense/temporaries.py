@@ -1,6 +1,7 @@
 """Temporaries: hidden siblings in which a file or folder grows before it gets its name.
 
-Their names say which process made them, so that what a killed process left behind is swept on the next use.
+Their names say which process made them, so that what a killed process left behind is swept on the next use: a `.tmp-`
+is removed, and what lies in an `.old-` gets its name back, if nothing else has it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from condense.errors import BadInput
 PathLike = str | os.PathLike[str]
 
 _HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:6]
-_TEMPORARY = re.compile(r"\.tmp-(?P<host>[0-9a-f]{6})-(?P<process>\d+)-[0-9a-f]{8}-")
+_TEMPORARY = re.compile(r"\.(?P<kind>tmp|old)-(?P<host>[0-9a-f]{6})-(?P<process>\d+)-[0-9a-f]{8}(-|/|$)")
 _ABANDONED_SECONDS = 7 * 86400  # another host's temporary: whether its process lives cannot be seen from here
 _live: set[Path] = set()  # temporaries that this process is writing now
 _swept: set[Path] = set()  # folders that this process has looked through
@@ -58,19 +59,42 @@ def staged_directory(target: PathLike, *, replace_existing: bool = False) -> Ite
         BadInput: when `target` exists as a file, or as a folder with content unless `replace_existing`.
     """
     final = _resolved(target)
+    _ready(final.parent)  # first, because it may bring an old folder back
     require_replaceable(final, replace_existing)
     with _named(final) as temporary:
         disk.mkdir(temporary)
         yield temporary
         require_replaceable(final, replace_existing)
-        if final.is_dir() and any(final.iterdir()):
-            # Two renames are not one: killed in between, the target is absent, never half of each.
-            with _named(final) as old:
-                disk.rename(final, old)
-                disk.rename(temporary, final)
-                disk.remove_tree(old)
-        else:
+        if not (final.is_dir() and any(final.iterdir())):
             disk.rename(temporary, final)
+        elif disk.exchange(temporary, final):
+            with suppress(OSError):  # the new folder is in place; a sweep removes what is left of the old one
+                remove(temporary)
+        else:
+            _replace_in_turn(temporary, final)
+
+
+def _replace_in_turn(temporary: Path, final: Path) -> None:
+    """Two renames: in between the target is absent, and the old folder in a place from which a sweep puts it back."""
+    aside = final.parent / f".old-{_HOST}-{os.getpid()}-{secrets.token_hex(4)}"
+    _live.add(aside)
+    try:
+        disk.mkdir(aside)
+        disk.rename(final, aside / final.name)
+        disk.rename(temporary, final)
+    finally:
+        with suppress(OSError):
+            _put_back(aside)
+        _live.discard(aside)
+
+
+def _put_back(aside: Path) -> None:
+    """Gives what was put aside its name again, unless something new has it, and removes what is left."""
+    for old in aside.iterdir():
+        name = aside.parent / old.name
+        if not os.path.lexists(name):
+            disk.rename(old, name)
+    remove(aside)
 
 
 def _resolved(path: PathLike) -> Path:
@@ -80,11 +104,7 @@ def _resolved(path: PathLike) -> Path:
 
 @contextmanager
 def _named(path: Path) -> Iterator[Path]:
-    if not path.parent.is_dir():
-        disk.mkdir(path.parent)
-    folder = path.parent.resolve()
-    if folder not in _swept:
-        sweep(folder)
+    folder = _ready(path.parent)
     # A long name of its own must not push the temporary beyond the 255 bytes of a file name.
     temporary = folder / f".tmp-{_HOST}-{os.getpid()}-{secrets.token_hex(4)}-{path.name[:60]}"
     _live.add(temporary)
@@ -100,13 +120,23 @@ def _named(path: Path) -> Iterator[Path]:
         _live.discard(temporary)
 
 
+def _ready(folder: Path) -> Path:
+    """Makes a folder where it is absent, and sweeps it once; its resolved path."""
+    if not folder.is_dir():
+        disk.mkdir(folder)
+    place = folder.resolve()
+    if place not in _swept:
+        sweep(place)
+    return place
+
+
 def intended(path: str) -> str:
     """A path as the user knows it: a temporary under the name of the file that it was to become."""
     return _TEMPORARY.sub("", path)
 
 
 def sweep(folder: PathLike) -> None:
-    """Removes the temporaries that dead processes left in a folder.
+    """Removes the temporaries that dead processes left in a folder, and puts back the folders that they put aside.
 
     It never fails: another process may sweep the same ones now, and what cannot be removed hinders nobody.
     """
@@ -116,7 +146,7 @@ def sweep(folder: PathLike) -> None:
         if match and path not in _live:
             with suppress(OSError):
                 if _is_abandoned(path, match["host"], int(match["process"])):
-                    remove(path)
+                    (_put_back if match["kind"] == "old" else remove)(path)
     _swept.add(place)
 
 

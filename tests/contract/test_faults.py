@@ -28,7 +28,7 @@ def survive(case: Case, folder: Path, kind: Kind, at: int, expected: dict[str, b
         distil(case, folder)
     with injected(Faults("death at a file operation")):
         assert content(distil(case, folder)) == expected, f"{case}: {kind}, point {at}"
-    left = [str(path) for path in folder.rglob(".tmp-*")]
+    left = [str(path) for kind in ("tmp", "old") for path in folder.rglob(f".{kind}-*")]
     assert left == [], f"{case}: {kind}, point {at} left temporaries"
     shutil.rmtree(folder)
 

@@ -206,6 +206,81 @@ def test_what_cannot_be_swept_hinders_no_write(tmp_path: Path, monkeypatch: pyte
     assert (tmp_path / "b.txt").read_text() == "b"
 
 
+def replaced(target: Path, name: str) -> None:
+    """Writes a folder with one file, over what is there."""
+    with files.staged_directory(target, replace_existing=True) as folder:
+        files.write_text(folder / name, name)
+
+
+def test_folders_are_exchanged_in_one_step_where_the_system_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        files.write_text(tmp_path / name / "is.txt", name)
+    if not disk.exchange(tmp_path / "a", tmp_path / "b"):
+        pytest.skip("this file system exchanges no names")
+    assert [(tmp_path / name / "is.txt").read_text() for name in ("a", "b")] == ["b", "a"]
+    assert not disk.exchange(tmp_path / "a", tmp_path / "absent")
+    monkeypatch.setattr(disk, "rename", None)  # not needed
+    replaced(tmp_path / "a", "new.txt")
+    assert os.listdir(tmp_path / "a") == ["new.txt"]
+    assert sorted(os.listdir(tmp_path)) == ["a", "b"]
+
+
+def test_a_folder_whose_replacing_fails_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target, rename, calls = tmp_path / ("set" * 80), disk.rename, []
+    replaced(target, "old.txt")
+
+    def second_fails(source: Path, to: Path) -> None:
+        calls.append(to)
+        if len(calls) == 2:
+            raise OSError(errno.EIO, "Input/output error")
+        rename(source, to)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(disk, "exchange", lambda source, to: False, raising=False)
+        patch.setattr(disk, "rename", second_fails)
+        with pytest.raises(OSError, match="Input/output error"):
+            replaced(target, "new.txt")
+    assert os.listdir(tmp_path) == [target.name]
+    assert os.listdir(target) == ["old.txt"]
+    monkeypatch.setattr(disk, "exchange", lambda source, to: False, raising=False)
+    replaced(target, "new.txt")
+    assert os.listdir(tmp_path) == [target.name]
+    assert os.listdir(target) == ["new.txt"]
+
+
+@pytest.mark.parametrize("renames", [0, 1, 2])
+def test_a_folder_survives_the_death_of_the_process_that_replaces_it(tmp_path: Path, renames: int) -> None:
+    target = tmp_path / "set"
+    replaced(target, "old.txt")
+    script = (
+        "import os; from pathlib import Path; from condense import disk, files\n"
+        "rename, remove_tree, done = disk.rename, disk.remove_tree, []\n"
+        "def dies(source, target):\n"
+        f"    if len(done) == {renames}: os._exit(1)\n"
+        "    done.append(target); rename(source, target)\n"
+        "disk.exchange, disk.rename, disk.remove_tree = lambda source, target: False, dies, lambda path: os._exit(1)\n"
+        f"with files.staged_directory({str(target)!r}, replace_existing=True) as folder:\n"
+        "    files.write_text(folder / 'new.txt', '')"
+    )
+    died = subprocess.run([sys.executable, "-c", script], check=False)
+    assert died.returncode == 1
+    files.sweep(tmp_path)
+    assert os.listdir(tmp_path) == ["set"]
+    assert os.listdir(target) == (["new.txt"] if renames == 2 else ["old.txt"])
+
+
+def test_a_folder_put_aside_is_back_before_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    aside = Path(str(abandoned(tmp_path, "")).replace(".tmp-", ".old-").removesuffix("-"))
+    files.write_text(aside / "set" / "old.txt", "")
+    monkeypatch.setattr(temporaries, "_swept", set())
+    with pytest.raises(BadInput, match="set exists and is not empty"):
+        files.staged_directory(tmp_path / "set").__enter__()
+    assert os.listdir(tmp_path) == ["set"]
+    assert files.intended(f"{tmp_path}/{aside.name}/set") == f"{tmp_path}/set"
+
+
 @pytest.mark.parametrize("there", ["nothing", "an empty folder", "a full folder"])
 def test_a_folder_is_written_where_a_symbolic_link_points(tmp_path: Path, there: str) -> None:
     link, place = tmp_path / "link", tmp_path / "elsewhere" / "set"
