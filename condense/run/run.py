@@ -18,7 +18,7 @@ from condense.machine_code import machine_code
 from condense.progress import NoProgress, Progress
 from condense.run import cached
 from condense.run.clock import Clock
-from condense.run.folder import begun
+from condense.run.folder import CLOCK, LOCK, begun, forget
 from condense.run.jobs import Jobs
 from condense.run.loop import Phase
 from condense.run.randomness import generator
@@ -84,7 +84,7 @@ class Run:
         self._phases: list[Phase] = []
         self._jobs: list[Jobs] = []
         self._held = ExitStack()
-        self._is_new = False  # whether this object began the run in its directory
+        self._is_new = False  # whether this object began the run, and in a directory that was empty
         self._clock = self._open(request, time_budget)
 
     # ------------------------------------------------------------------------------------------- what a method uses
@@ -256,7 +256,7 @@ class Run:
             if kind is None:
                 self._turns.require_unbroken()
             elif self._is_new and issubclass(kind, BadInput) and not issubclass(kind, files.InUse):
-                files.discard(self.directory)  # asked again, it would be refused again: there is nothing to continue
+                forget(self.directory)  # asked again, it would be refused again: there is nothing to continue
         finally:
             self.close()
 
@@ -265,10 +265,10 @@ class Run:
     def _open(self, request: Mapping[str, Any] | None, time_budget: float | None) -> Clock:
         if self.directory.exists() and not self.directory.is_dir():
             raise BadInput(f"{self.directory} is a file where the folder of a run is needed; choose another place")
-        self._held.enter_context(files.lock(self.directory / "run", timeout=5 if self._settings.shared else 0))
+        self._held.enter_context(files.lock(self.directory / LOCK, timeout=5 if self._settings.shared else 0))
         try:
             self._is_new = begun(self.directory, self.seed, request) and not self._settings.shared
-            clock = Clock(self.directory / "clock.json", time_budget)
+            clock = Clock(self.directory / CLOCK, time_budget)
         except BaseException:
             self._held.close()
             raise

@@ -345,6 +345,39 @@ def test_a_run_that_was_begun_before_keeps_its_work_when_it_is_refused(open_run:
     assert count_up(open_run())[1] == [4, 5]
 
 
+def test_a_run_keeps_the_work_that_it_did_before_it_was_refused(open_run: OpenRun) -> None:
+    with pytest.raises(BadInput, match="truncated"), open_run("phase") as run:
+        for step in run.loop("count", 6, run.state(last=torch.zeros(()))):
+            if step == 4:
+                raise BadInput("an image is truncated")
+    assert list(open_run("phase").loop("count", 6, run.state(last=torch.zeros(())))) == [4, 5]
+    with pytest.raises(BadInput, match="refused"), open_run("jobs") as run:
+        for job in run.jobs("work", [1, 2]):
+            if job.index == 1:
+                raise BadInput("refused")
+            job.save(x=torch.zeros(1))
+    assert next(iter(open_run("jobs").jobs("work", [1, 2]))).index == 1
+    with pytest.raises(BadInput, match="refused"), open_run("store") as run:
+        for shard in run.store("labels", 2, {"x": ("float32", (1,))}).missing():
+            if shard.index == 1:
+                raise BadInput("refused")
+            shard.write(x=torch.zeros(1))
+    assert next(open_run("store").store("labels", 2, {"x": ("float32", (1,))}).missing()).index == 1
+
+
+@pytest.mark.parametrize("when", ["before", "during"])
+def test_files_of_others_survive_a_run_that_is_refused_in_their_folder(
+    open_run: OpenRun, tmp_path: Path, when: str
+) -> None:
+    thesis = tmp_path / "mine" / "thesis.txt"
+    if when == "before":
+        files.write_text(thesis, "years of work")
+    with pytest.raises(BadInput, match="no such setting"), open_run("mine"):
+        files.write_text(thesis, "years of work")
+        raise BadInput("no such setting")
+    assert thesis.read_text() == "years of work"
+
+
 def test_every_structure_of_a_compiled_function_gets_a_graph(
     open_run: OpenRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
