@@ -41,6 +41,14 @@ class DamagedFile(CondenseError):
         super().__init__(f"{path}: damaged file ({reason}); restore it from a copy or produce it again")
 
 
+class Unreadable(CondenseError):
+    """A file that the system failed to read, whatever its content; no bad input, since asked again it may be read."""
+
+    def __init__(self, name: str | PathLike[str], error: OSError):
+        reason = error.strerror or str(error)
+        super().__init__(f"{name} cannot be read ({reason}); see to its place, then run the same command again")
+
+
 class Diverged(CondenseError):
     """A computation that left the finite numbers; recorded as a failed cell, and the grid goes on."""
 

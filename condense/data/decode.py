@@ -17,7 +17,7 @@ from torch import Tensor
 
 from condense.data.pixels import Pixels
 from condense.data.sources import Contents, Encoded, Part, content
-from condense.errors import BadInput
+from condense.errors import BadInput, CondenseError, Unreadable
 
 CHUNK = 1024  # images decoded between two writes; 3 MB of CIFAR, 200 MB of 256x256 colour images
 _THREADS = min(4, os.cpu_count() or 1)  # decoding releases the interpreter lock, fetching does not
@@ -149,10 +149,8 @@ def _is_grey(encoded: Encoded, describe: Callable[[], str]) -> bool:
     return encoded.ndim == 2 if isinstance(encoded, np.ndarray) else _opened(encoded, describe).mode in _GREY
 
 
-def _undecodable(name: str, error: Exception) -> BadInput:
-    reason = str(error)
-    if isinstance(error, UnidentifiedImageError):
-        reason = "not an image that Pillow knows"
-    elif isinstance(error, OSError) and error.strerror:
-        reason = error.strerror
+def _undecodable(name: str, error: Exception) -> CondenseError:
+    if isinstance(error, OSError) and error.errno is not None:
+        return Unreadable(name, error)  # Pillow's own errors of this kind have no number
+    reason = "not an image that Pillow knows" if isinstance(error, UnidentifiedImageError) else str(error)
     return BadInput(f"{name} cannot be decoded ({reason}); restore it, or remove it from the set")

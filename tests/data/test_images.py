@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import torch
 from PIL import Image
 
 from condense.data import load
-from condense.errors import BadInput
+from condense.errors import BadInput, Unreadable
 
 Writer = Callable[..., Path]
 
@@ -100,6 +102,26 @@ def test_a_corrupt_image_is_named_and_nothing_is_left_in_the_cache(
     with pytest.raises(BadInput, match=r"train/dog/1.png cannot be decoded .*; restore it, or remove it"):
         load(str(folder))
     assert not [left for left in own_cache.rglob("*") if left.is_dir() and left.parent.name == "data"]
+
+
+@pytest.mark.parametrize("reason", [errno.EIO, errno.ENOENT])
+def test_an_image_that_the_system_fails_to_read_is_no_bad_input(
+    image_folder: Writer, monkeypatch: pytest.MonkeyPatch, reason: int
+) -> None:
+    folder = image_folder()
+    read = Path.read_bytes
+
+    def fail(path: Path) -> bytes:
+        if path.name == "1.png" and path.parts[-3:-1] == ("train", "dog"):
+            raise OSError(reason, os.strerror(reason))
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", fail)
+    words = rf"train/dog/1.png cannot be read \({os.strerror(reason)}\); see to its place, then run the same command"
+    with pytest.raises(Unreadable, match=words):
+        load(str(folder))
+    monkeypatch.setattr(Path, "read_bytes", read)
+    assert len(load(str(folder)).train) == 6
 
 
 def test_a_deep_image_is_refused_rather_than_clipped(image_folder: Writer) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,7 +13,7 @@ import pytest
 import torch
 
 from condense.data import load, opening
-from condense.errors import BadInput, CondenseError, DamagedFile
+from condense.errors import BadInput, CondenseError, DamagedFile, Unreadable
 
 
 def expected(make: SimpleNamespace, seed: int) -> torch.Tensor:
@@ -129,6 +131,17 @@ def test_a_damaged_page_is_refused_and_not_decoded_to_something_else(parquet_fol
     data[4:200] = bytes(196)
     path.write_bytes(bytes(data))
     with pytest.raises(CondenseError, match=r"train-00000-of-00002.parquet"):
+        load(str(parquet_folder))
+
+
+def test_a_shard_that_the_system_fails_to_read_is_not_called_damaged(
+    parquet_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object, **options: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(pq.ParquetFile, "read", fail)
+    with pytest.raises(Unreadable, match=r"\.parquet cannot be read \(Input/output error\); see to its place"):
         load(str(parquet_folder))
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from condense.data.sources import Contents, Encoded, Part, Source, file_facts
 from condense.data.split import checked_labels
-from condense.errors import BadInput, DamagedFile
+from condense.errors import BadInput, DamagedFile, Unreadable
 
 _TESTS = ("test", "val", "validation", "valid")
 _SHARD = re.compile(r"(?P<split>train|test|val|validation|valid)(?:[-_.].*?)?(?:-of-(?P<count>\d+))?(?:-\w+)?\.parquet")
@@ -174,6 +174,8 @@ def _guarded(path: Path, action: Any) -> Any:
     try:
         return action()
     except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise Unreadable(path, error) from error  # of a damaged file Arrow's errors have no number
         raise DamagedFile(path, str(error).splitlines()[0]) from error
 
 
