@@ -37,8 +37,11 @@ class UnknownName(BadInput):
 class DamagedFile(CondenseError):
     """A file whose content is not what was written: truncated, tampered with, or of another format."""
 
-    def __init__(self, path: str | PathLike[str], reason: str):
-        super().__init__(f"{path}: damaged file ({reason}); restore it from a copy or produce it again")
+    def __init__(
+        self, path: str | PathLike[str], reason: str, remedy: str = "restore it from a copy or produce it again"
+    ):
+        super().__init__(f"{path}: damaged file ({reason}); {remedy}")
+        self.reason = reason
 
 
 class Unreadable(CondenseError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Generator, Mapping
 from contextlib import nullcontext
@@ -18,6 +19,8 @@ from condense.run.curve import Curve
 from condense.run.settings import Settings
 from condense.run.state import State
 from condense.tensor_format import checksum
+
+_FACTS = {"step", "steps", "finished", "stopped", "state"}
 
 
 class Phase:
@@ -99,9 +102,9 @@ class Phase:
             "finished": finished,
             "stopped": self.stopped,
             "state": tree,
-            "checksum": checksum(tensors),
         }
-        files.write_tensors(self._path, tensors, {"checkpoint": json.dumps(facts, allow_nan=False)})
+        text = json.dumps(facts, allow_nan=False)
+        files.write_tensors(self._path, tensors, {"checkpoint": text, "digest": _digest(text, tensors)})
         self._clock.save()
         self.finished = finished
         self._saved_at = monotonic()
@@ -122,12 +125,29 @@ class Phase:
         self.curve.load(self.step)
 
 
+def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
+    return hashlib.sha256(f"{checksum(tensors)}:{text}".encode()).hexdigest()
+
+
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The facts and tensors of a checkpoint.
+
+    Raises:
+        DamagedFile: saying which folder to remove when they are not what was written.
+    """
+    remedy = f"remove {path.parent.parent} to start that run anew"
     try:
-        facts = json.loads(files.read_metadata(path)["checkpoint"])
-    except (KeyError, ValueError) as error:
-        raise DamagedFile(path, "not a checkpoint") from error
-    tensors = files.read_tensors(path)
-    if checksum(tensors) != facts["checksum"]:
-        raise DamagedFile(path, "its tensors are not the ones that were written")
+        metadata, tensors = files.read_metadata(path), files.read_tensors(path)
+        text = metadata["checkpoint"]
+        facts = json.loads(text)
+        if "digest" in metadata:
+            sound = metadata["digest"] == _digest(text, tensors)
+        else:  # older versions kept a digest of the tensors alone among the facts
+            sound = facts["checksum"] == checksum(tensors) and facts.keys() >= _FACTS
+    except DamagedFile as error:
+        raise DamagedFile(path, error.reason, remedy) from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise DamagedFile(path, "not a checkpoint", remedy) from error
+    if not sound:
+        raise DamagedFile(path, "its content is not what was written", remedy)
     return facts, tensors

@@ -12,6 +12,7 @@ import torch
 from condense import files
 from condense.errors import BadInput, DamagedFile, Diverged
 from condense.run import Run, clock, loop
+from condense.tensor_format import checksum
 
 OpenRun = Callable[..., Run]
 
@@ -256,10 +257,59 @@ def test_a_damaged_checkpoint_is_refused_by_name(open_run: OpenRun) -> None:
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    with pytest.raises(DamagedFile, match=r"count\.safetensors: damaged file \(its tensors are not the ones"):
+    remedy = f"; remove {path.parent.parent} to start that run anew"
+    with pytest.raises(DamagedFile, match=r"count\.safetensors: damaged file \(its content is not what was") as caught:
         count_up(open_run())
-    path.write_bytes(content[:20])
-    with pytest.raises(DamagedFile, match=r"count\.safetensors: damaged file"):
+    assert str(caught.value).endswith(remedy)
+    for kept in (0, 20, 100, -1):
+        path.write_bytes(content[:kept])
+        with pytest.raises(DamagedFile, match=r"count\.safetensors: damaged file") as caught:
+            count_up(open_run())
+        assert str(caught.value).endswith(remedy)
+
+
+def test_no_bit_of_a_checkpoint_can_change_unseen(tmp_path: Path) -> None:
+    path = tmp_path / "phases" / "count.safetensors"
+    with Run(tmp_path, seed=0, checkpoint_seconds=0.0) as run:
+        count_up(run)
+    content = path.read_bytes()
+    expected = loop._read(path)[0]
+    begin = content.index(b"{")
+    for bit in range(8 * begin, 8 * len(content), 3):
+        changed = bytearray(content)
+        changed[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(changed)
+        try:
+            assert loop._read(path)[0] == expected
+        except DamagedFile:
+            continue
+        assert content[bit // 8 : bit // 8 + 1] in b" ", f"bit {bit} of the header changed unseen"
+
+
+def older(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """The facts and tensors of a checkpoint as it was written until its facts had a digest."""
+    tensors = files.read_tensors(path)
+    return {**json.loads(files.read_metadata(path)["checkpoint"]), "checksum": checksum(tensors)}, tensors
+
+
+def test_a_checkpoint_of_an_older_version_is_continued(open_run: OpenRun) -> None:
+    expected, _ = count_up(open_run("unbroken"))
+    with pytest.raises(KeyboardInterrupt):
+        count_up(open_run(), die_at=4)
+    path = open_run().directory / "phases" / "count.safetensors"
+    facts, tensors = older(path)
+    files.write_tensors(path, tensors, {"checkpoint": json.dumps(facts)})
+    assert count_up(open_run()) == (expected, [4, 5])
+
+
+@pytest.mark.parametrize("missing", ["step", "steps", "finished", "stopped", "state", "checksum"])
+def test_an_older_checkpoint_that_lacks_a_fact_is_refused(open_run: OpenRun, missing: str) -> None:
+    count_up(open_run())
+    path = open_run().directory / "phases" / "count.safetensors"
+    facts, tensors = older(path)
+    del facts[missing]
+    files.write_tensors(path, tensors, {"checkpoint": json.dumps(facts)})
+    with pytest.raises(DamagedFile, match="to start that run anew"):
         count_up(open_run())
 
 
