@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,12 +15,17 @@ from condense.errors import BadInput, Diverged
 
 Node = Any  # a JSON value; tensors are named in it and stored beside it
 
+_TENSORS = (Tensor, nn.Parameter)
+# Those that PyTorch's own state_dicts are made of.
+_MAPPINGS: dict[str, type[dict[Any, Any]]] = {kind.__name__: kind for kind in (dict, OrderedDict, Counter)}
+
 
 class State:
     """Named things that a loop changes; read and assign them as attributes.
 
     Tensors, modules, optimisers (anything with state_dict and load_state_dict), generators, numbers, texts, None, and
-    lists, tuples and dicts of these. Gradients are not part of it: zero them at the start of a step.
+    lists, tuples and dicts of these; of exactly these types, since a named tuple would come back as a plain one.
+    Gradients are not part of it: zero them at the start of a step.
     """
 
     def __init__(self, **things: Any):
@@ -110,18 +116,20 @@ class _Writer:
         self._names: dict[int, str] = {}  # by identity: a tensor that is there twice is stored once
 
     def encode(self, value: Any, path: str) -> Node:
-        if value is None or isinstance(value, bool | int | str):
+        kind = type(value)  # no isinstance: a part comes back as the very type that it is read as
+        if value is None or kind in (bool, int, str):
             return value
-        if isinstance(value, float):
+        if kind is float:
             return value if math.isfinite(value) else {"float": repr(value)}
-        if isinstance(value, Tensor):
+        if kind in _TENSORS:
             node = {"tensor": self._store(value, path), "device": value.device.type, "grad": value.requires_grad}
+            node |= {} if kind is Tensor else {"kind": kind.__name__}
             return node | ({} if value.is_contiguous() else {"strides": _dense_strides(value)})
-        if isinstance(value, list | tuple):
-            items = [self.encode(item, f"{path}[{index}]") for index, item in enumerate(value)]
-            return {"list" if isinstance(value, list) else "tuple": items}
-        if isinstance(value, dict):
-            return {"dict": [[self._key(key, path), self.encode(item, f"{path}.{key}")] for key, item in value.items()]}
+        if kind in (list, tuple):
+            return {kind.__name__: [self.encode(item, f"{path}[{index}]") for index, item in enumerate(value)]}
+        if kind in _MAPPINGS.values():
+            items = [[self._key(key, path), self.encode(item, f"{path}.{key}")] for key, item in value.items()]
+            return {"dict": items} | ({} if kind is dict else {"kind": kind.__name__})
         return self._encode_stateful(value, path)
 
     def _encode_stateful(self, value: Any, path: str) -> Node:
@@ -135,11 +143,12 @@ class _Writer:
             return {"generator": self._store(value.get_state(), path)}
         if isinstance(value, np.random.Generator):
             return {"numpy": self.encode(_numpy_plain(value.bit_generator.state), path)}
-        if isinstance(value, np.generic):
-            return self.encode(value.item(), path)
         if _has_state_dict(value):
             return {"state_dict": self.encode(dict(value.state_dict()), path)}
-        raise BadInput(f"{path} is a {type(value).__name__}, which cannot be restored; keep tensors and plain values")
+        raise BadInput(
+            f"{path} is a {type(value).__name__}, which cannot be restored as such; keep tensors and plain values, of "
+            "a number of NumPy its item()"
+        )
 
     def _store(self, tensor: Tensor, path: str) -> str:
         if id(tensor) not in self._names:
@@ -150,7 +159,7 @@ class _Writer:
 
     @staticmethod
     def _key(key: Any, path: str) -> str | int:
-        if isinstance(key, bool) or not isinstance(key, str | int):
+        if type(key) not in (str, int):
             raise BadInput(f"{path} has the key {key!r}; keys are texts or whole numbers")
         return key
 
@@ -164,7 +173,7 @@ def _dense_strides(tensor: Tensor) -> list[int] | None:
 def _numpy_plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _numpy_plain(item) for key, item in value.items()}
-    return value.tolist() if isinstance(value, np.ndarray) else value
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
 
 
 class _Reader:
@@ -184,7 +193,7 @@ class _Reader:
         if "list" in node or "tuple" in node:
             return self._sequence(node, current, path)
         if "dict" in node:
-            return self._mapping(node["dict"], current, path)
+            return self._mapping(node, current, path)
         return self._stateful(node, current, path)
 
     def _tensor(self, node: Node, current: Any) -> Tensor:
@@ -201,7 +210,7 @@ class _Reader:
             # lies in another order there than its parameter would be applied to other weights.
             strides = node.get("strides") or torch.empty(saved.shape, device="meta").stride()
             result = torch.empty_strided(saved.shape, strides, dtype=saved.dtype, device=device).copy_(saved)
-            result.requires_grad_(node["grad"])
+            result = result.requires_grad_(node["grad"]) if "kind" not in node else nn.Parameter(result, node["grad"])
         self._restored[name] = result
         return result
 
@@ -222,10 +231,11 @@ class _Reader:
             return current
         return items
 
-    def _mapping(self, nodes: list[list[Any]], current: Any, path: str) -> Any:
+    def _mapping(self, node: Node, current: Any, path: str) -> Any:
+        kind = _MAPPINGS[node.get("kind", "dict")]
         old = current if isinstance(current, dict) else {}
-        items = {key: self.decode(part, old.get(key), f"{path}.{key}") for key, part in nodes}
-        if isinstance(current, dict):
+        items = kind({key: self.decode(part, old.get(key), f"{path}.{key}") for key, part in node["dict"]})
+        if type(current) is kind:
             current.clear()
             current.update(items)
             return current

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
+from collections import Counter, OrderedDict, defaultdict
+from enum import IntEnum
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -159,6 +161,87 @@ def test_things_that_cannot_be_restored_are_refused() -> None:
         State(thing=object()).save()
     with pytest.raises(BadInput, match="keys are texts or whole numbers"):
         State(thing={(1, 2): 3}).save()
+
+
+class Pair(NamedTuple):
+    first: int
+    second: int
+
+
+class Level(IntEnum):
+    LOW = 1
+
+
+class Marked(torch.Tensor):
+    pass
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Pair(1, 2),
+        Level.LOW,
+        np.float32(0.1),
+        np.float64(0.1),
+        np.int64(1),
+        np.str_("a"),
+        torch.Size([1, 2]),
+        defaultdict(int),
+        torch.zeros(1).as_subclass(Marked),
+    ],
+)
+def test_a_value_that_would_come_back_as_another_type_is_refused(value: Any) -> None:
+    message = rf"state\.things\[1\] is a {type(value).__name__}, which cannot be restored as such; keep tensors and"
+    with pytest.raises(BadInput, match=message):
+        State(things=[0, value]).save()
+
+
+@pytest.mark.parametrize("key", [True, Level.LOW, np.str_("a")])
+def test_a_key_that_would_come_back_as_another_type_is_refused(key: Any) -> None:
+    with pytest.raises(BadInput, match="keys are texts or whole numbers"):
+        State(things={key: 1}).save()
+
+
+def test_what_is_made_anew_has_its_type_again() -> None:
+    values = {
+        "ordered": OrderedDict(b=1, a=2),
+        "counts": Counter({5: 2, 3: 1}),
+        "weight": nn.Parameter(torch.ones(2), requires_grad=False),
+    }
+    state = State(nested=values)
+    kept = saved(state)
+    other = State(nested=None)
+    other.restore(*kept, CPU)
+    assert {name: type(value) for name, value in other.nested.items()} == {
+        name: type(value) for name, value in values.items()
+    }
+    assert list(other.nested["ordered"]) == ["b", "a"]
+    assert other.nested["counts"] == values["counts"]
+    assert not other.nested["weight"].requires_grad
+
+
+def test_a_schedule_of_pytorch_goes_on_as_if_nothing_had_happened() -> None:
+    def start() -> State:
+        optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+        return State(optimizer=optimizer, schedule=torch.optim.lr_scheduler.MultiStepLR(optimizer, [2, 2, 4]))
+
+    def go_on(state: State) -> list[float]:
+        rates = []
+        for _ in range(3):
+            state.optimizer.step()
+            state.schedule.step()
+            rates.append(state.schedule.get_last_lr()[0])
+        return rates
+
+    state = start()
+    state.optimizer.step()
+    state.schedule.step()
+    kept = saved(state)
+    other = start()
+    other.optimizer.step()  # or the schedule warns that it was asked first
+    other.restore(*kept, CPU)
+    assert type(other.schedule.milestones) is Counter
+    assert go_on(other) == go_on(state)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
