@@ -234,7 +234,7 @@ def _export(parser: Words) -> None:
     parser.add_argument("format", metavar="FORMAT", help="npz, pt, imagefolder, parquet, self-contained")
     parser.add_argument("target", type=Path, metavar="TARGET")
     _folders(parser)
-    parser.add_argument("--replace", action="store_true", help="write over what stands there")
+    parser.add_argument("--replace", action="store_true", help="write over an earlier export")
 
 
 def _import(parser: Words) -> None:
@@ -251,7 +251,7 @@ def _import(parser: Words) -> None:
     group.add_argument("--seed", type=int, default=0, metavar="S", help="of the distillation (default: 0)")
     group.add_argument("--no-probe", action="store_true", help="do not train a small network on it as a check")
     _folders(parser)
-    parser.add_argument("--replace", action="store_true", help="write over what stands there")
+    parser.add_argument("--replace", action="store_true", help="write over a saved set")
 
 
 def _cache(parser: Words) -> None:

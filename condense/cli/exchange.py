@@ -72,8 +72,12 @@ def import_set(arguments: argparse.Namespace) -> int:
     from condense.api.place import require_writable
     from condense.distilled import formats
     from condense.distilled.foreign import Request
+    from condense.distilled.replacing import require_apart, require_saved
 
+    require_apart(arguments.source, arguments.out)
     files.require_replaceable(arguments.out, arguments.replace)
+    if arguments.replace:
+        require_saved(arguments.out)
     require_writable(arguments.out.parent, "--out")
     dataset = data.load(arguments.dataset, data_dir=arguments.data_dir, cache_dir=arguments.cache_dir)
     request = Request(
@@ -99,8 +103,11 @@ def import_set(arguments: argparse.Namespace) -> int:
 
 def export_set(arguments: argparse.Namespace) -> int:
     """Writes the set in another layout and prints where."""
+    from condense import api
     from condense.distilled import formats
+    from condense.distilled.replacing import require_apart
 
+    require_apart(api.set_folder(arguments.set), arguments.target)
     distilled = _bound(arguments)
     notes = formats.export_set(arguments.format, distilled, arguments.target, replace_existing=arguments.replace)
     for note in notes:

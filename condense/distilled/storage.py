@@ -20,6 +20,7 @@ from condense import files, preprocessing
 from condense.distilled import labels as label_kinds
 from condense.distilled import schema
 from condense.distilled.container import DistilledSet, Selection
+from condense.distilled.replacing import require_saved
 from condense.errors import BadInput, CondenseError, DamagedFile
 
 if TYPE_CHECKING:
@@ -39,14 +40,16 @@ def save(
 
     Args:
         self_contained: bundle the whitening matrices, so that the set needs neither a cache nor its training split.
-        replace_existing: write over a folder that is not empty.
+        replace_existing: write over a saved set.
 
     Raises:
-        BadInput: when the folder exists and is not empty, or is a file.
+        BadInput: when the folder exists and is not empty, unless that is a set to be replaced, or is a file.
     """
     from condense.distilled import card
 
     target = Path(directory)
+    if replace_existing:
+        require_saved(target)
     with files.staged_directory(target, replace_existing=replace_existing) as folder:
         files.write_tensors(folder / DATA, distilled.tensors())
         _write_labels(distilled.labels, folder / LABELS)
@@ -58,6 +61,8 @@ def save(
         hashes = {path.relative_to(folder).as_posix(): files.sha256(path) for path in _files_of(folder)}
         described = _describe(distilled, hashes).sealed()
         files.write_json(folder / schema.NAME, described.model_dump(mode="json", by_alias=True))
+        if replace_existing:
+            require_saved(target)
     return target
 
 

@@ -84,6 +84,24 @@ def test_a_set_goes_out_and_comes_back(made: str, capsys: pytest.CaptureFixture[
     assert "back exists and is not empty" in capsys.readouterr().err
 
 
+def test_a_set_is_not_replaced_by_what_is_read_from_it(made: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for target in (made, str(Path(made).parent), "."):
+        assert main(["export", made, "self-contained", target, "--replace"]) == 2
+        assert "which is read; choose another target" in capsys.readouterr().err
+    assert main(["export", made, "npz", "out/set.npz"]) == 0
+    words = ["import", "npz", "out/set.npz", "--dataset", "digits", "--no-probe", "--replace", "--out"]
+    assert main([*words, "out"]) == 2
+    assert "which is read; choose another target" in capsys.readouterr().err
+    Path("home").mkdir()
+    Path("home/thesis.txt").touch()
+    assert main([*words, "home"]) == 2
+    assert "home is not replaced, since it is no sound set" in capsys.readouterr().err
+    assert Path("home/thesis.txt").exists()
+    assert main([*words, "back"]) == main([*words, "back"]) == 0
+    capsys.readouterr()
+    assert said(capsys, 0, "verify", made) == f"{made}: intact\n"
+
+
 def test_an_import_is_probed(made: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["export", made, "npz", "out.npz"]) == 0
     capsys.readouterr()

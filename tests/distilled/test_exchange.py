@@ -10,6 +10,7 @@ from condense.data import Dataset, Split
 from condense.distilled import DistilledSet, HardLabels, Labels, Representations, SoftLabels, load
 from condense.distilled.foreign import Request
 from condense.distilled.formats import export_set, import_set, layouts
+from condense.distilled.replacing import MARK
 from condense.errors import BadInput, UnknownName
 from condense.preprocessing import Preprocessing, fit
 
@@ -99,7 +100,7 @@ def test_npz_goes_both_ways(make: Make, ask: Ask, kind: str, dtype: torch.dtype,
 def test_pictures_go_both_ways_without_loss(make: Make, ask: Ask, train: Split, tmp_path: Path) -> None:
     made = make(stored=train.take(torch.arange(9)))
     assert export_set("imagefolder", made, tmp_path / "out") == []
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["apple", "brick", "cloud"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [MARK, "apple", "brick", "cloud"]
     found = import_set("imagefolder", ask(tmp_path / "out")).distilled
     assert torch.equal(found.tensors()["images"], made.tensors()["images"])
     assert torch.equal(found.labels.hard(), HARD)
@@ -169,7 +170,7 @@ def test_class_names_that_are_no_folder_names_become_numbers(tmp_path: Path) -> 
     dataset = Dataset("x", split, split, split.classes, split.shape, "0" * 64, True, split.mean, split.std, "", "")
     made = DistilledSet.synthetic(split.take(range(4)), split.labels, split, fit("identity", split))
     export_set("imagefolder", made, tmp_path / "out")
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["00000", "00001"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [MARK, "00000", "00001"]
     assert import_set("imagefolder", Request(tmp_path / "out", dataset)).distilled.labels.hard().tolist() == [
         0,
         0,

@@ -67,9 +67,13 @@ def import_set(layout: str, request: Request, probe: Probe | None = None) -> Imp
 def export_set(layout: str, distilled: DistilledSet, target: Path, *, replace_existing: bool = False) -> list[str]:
     """Writes a set in a foreign layout and returns what is worth knowing about the result, such as rounding.
 
+    Args:
+        replace_existing: write over what an earlier export left there.
+
     Raises:
         UnknownName: for a layout that cannot be exported, with the nearest that can.
-        BadInput: when the target exists and replacing is not asked for, or the layout cannot hold this set.
+        BadInput: when the target exists and replacing is not asked for, or holds anything that no export of its kind
+            left, or the layout cannot hold this set.
     """
     writers = {known.name: known.write for known in layouts() if known.write is not None}
     if layout not in writers:

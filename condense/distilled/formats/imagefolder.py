@@ -18,6 +18,7 @@ from condense.distilled.container import DistilledSet
 from condense.distilled.exchange import label_values, pictures, require_plain, rounding
 from condense.distilled.foreign import Request, compose, in_space, require_folder
 from condense.distilled.labels import HardLabels
+from condense.distilled.replacing import staged_export
 from condense.errors import BadInput, DamagedFile
 
 SUMMARY = "class folders of pictures; written as lossless PNG"
@@ -54,7 +55,7 @@ def write(distilled: DistilledSet, target: Path) -> list[str]:
         raise BadInput(f"class folders hold hard labels, this set has {distilled.labels.kind} ones; export npz instead")
     labels = label_values(distilled, "imagefolder").tolist()
     names = _folder_names(distilled.classes)
-    with files.staged_directory(target, replace_existing=True) as folder:
+    with staged_export(target) as folder:
         for label, (name, picture) in zip(labels, pictures(distilled), strict=True):
             files.write_bytes(folder / names[label] / name, picture)
     return rounding(distilled)

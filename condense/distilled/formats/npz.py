@@ -21,6 +21,7 @@ from condense.distilled.container import DistilledSet
 from condense.distilled.exchange import label_values, require_plain
 from condense.distilled.foreign import Request, as_labels, compose, in_space, require_pairs
 from condense.distilled.labels import HardLabels, Labels, Representations, SoftLabels
+from condense.distilled.replacing import require_archive
 from condense.errors import BadInput, DamagedFile
 
 SUMMARY = "one .npz file with images and labels"
@@ -43,8 +44,13 @@ def read(request: Request) -> DistilledSet:
 
 
 def write(distilled: DistilledSet, target: Path) -> list[str]:
-    """Images as stored; those of a selection as the uint8 pixels that it points to."""
+    """Images as stored; those of a selection as the uint8 pixels that it points to.
+
+    Raises:
+        BadInput: for a target that is anything else than an earlier export.
+    """
     require_plain(distilled, "npz")
+    require_archive(target)
     images = distilled.stored.raw(torch.arange(len(distilled))).cpu()
     about = {
         "classes": distilled.classes,

@@ -18,6 +18,7 @@ from condense.distilled import card
 from condense.distilled.container import DistilledSet
 from condense.distilled.exchange import label_values, pictures, require_plain, rounding
 from condense.distilled.labels import HardLabels, SoftLabels
+from condense.distilled.replacing import staged_export
 
 SUMMARY = "pictures and labels for the Hugging Face Hub, with a card"
 _FILE = "data/train-00000-of-00001.parquet"
@@ -28,7 +29,7 @@ def write(distilled: DistilledSet, target: Path) -> list[str]:
     """Floating-point images are brought to pixels, clamped and rounded; soft labels are kept in float32."""
     require_plain(distilled, "parquet")
     columns = _columns(distilled, label_values(distilled, "parquet"))
-    with files.staged_directory(target, replace_existing=True) as folder:
+    with staged_export(target) as folder:
         files.write_bytes(folder / _FILE, _parquet(distilled, columns))
         files.write_text(folder / "README.md", _card(distilled, list(columns)))
     return rounding(distilled)
