@@ -94,7 +94,10 @@ def _put_back(aside: Path) -> None:
         name = aside.parent / old.name
         if not os.path.lexists(name):
             disk.rename(old, name)
-    remove(aside)
+    # Under a name that a sweep only removes: what is half removed must not come back.
+    unwanted = aside.with_name(aside.name.replace(".old-", ".tmp-", 1))
+    disk.rename(aside, unwanted)
+    remove(unwanted)
 
 
 def _resolved(path: PathLike) -> Path:

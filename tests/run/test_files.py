@@ -250,7 +250,7 @@ def test_a_folder_whose_replacing_fails_stays(tmp_path: Path, monkeypatch: pytes
     assert os.listdir(target) == ["new.txt"]
 
 
-@pytest.mark.parametrize("renames", [0, 1, 2])
+@pytest.mark.parametrize("renames", [0, 1, 2, 3])
 def test_a_folder_survives_the_death_of_the_process_that_replaces_it(tmp_path: Path, renames: int) -> None:
     target = tmp_path / "set"
     replaced(target, "old.txt")
@@ -268,7 +268,23 @@ def test_a_folder_survives_the_death_of_the_process_that_replaces_it(tmp_path: P
     assert died.returncode == 1
     files.sweep(tmp_path)
     assert os.listdir(tmp_path) == ["set"]
-    assert os.listdir(target) == (["new.txt"] if renames == 2 else ["old.txt"])
+    assert os.listdir(target) == (["old.txt"] if renames < 2 else ["new.txt"])
+
+
+def test_an_old_folder_that_is_half_removed_does_not_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "set"
+    replaced(target, "old.txt")
+
+    def half(path: Path) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(disk, "exchange", lambda source, to: False)
+        patch.setattr(disk, "remove_tree", half)
+        replaced(target, "new.txt")
+    files.discard(target)
+    files.sweep(tmp_path)
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_folder_put_aside_is_back_before_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
