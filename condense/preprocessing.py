@@ -13,15 +13,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from condense import files, zca
-from condense.data import Split, cache
-from condense.errors import BadInput, DamagedFile
+from condense import files, whitening, zca
+from condense.data import Split
+from condense.errors import BadInput
 from condense.identity import digest as digest_of
 
 Kind = Literal["identity", "normalise", "zca"]
@@ -200,14 +199,14 @@ def _whitening(wanted: Preprocessing, train: Split, cache_dir: str | os.PathLike
             f"ZCA of images {train.shape} needs two matrices of {math.prod(train.shape)} squared numbers; "
             "use normalise, or a smaller size as in @64"
         )
-    path = _path(wanted, cache_dir)
+    path = whitening.place(wanted.digest, cache_dir)
     with files.lock(path):
-        matrices = _cached(wanted, path)
+        matrices = whitening.kept(path, math.prod(wanted.shape))
         if matrices is None:
             channels = torch.tensor(wanted.std or (1.0,) * train.shape[0], dtype=torch.float64)
             scale = channels.repeat_interleave(math.prod(train.shape[1:]))  # (D,)
             matrices = zca.matrices(*zca.moments(train), wanted.epsilon, scale, relative=wanted.relative)
-            files.write_tensors(path, matrices)
+            whitening.keep(path, matrices)
     return replace(wanted, matrices=matrices)
 
 
@@ -241,7 +240,7 @@ def resolve(
     wanted = without_matrices(spec)
     if bundled or wanted.kind != "zca":
         return from_spec(spec, bundled)
-    matrices = _cached(wanted, _path(wanted, cache_dir))
+    matrices = whitening.kept(whitening.place(wanted.digest, cache_dir), math.prod(wanted.shape))
     if matrices is not None:
         return replace(wanted, matrices=matrices)
     if train is None:
@@ -280,17 +279,3 @@ def without_matrices(spec: Mapping[str, Any]) -> Preprocessing:
     except (KeyError, TypeError, ValueError) as error:
         raise BadInput(f"not the specification of a preprocessing: {dict(spec)!r} ({error!r})") from error
     raise BadInput(f"unknown preprocessing {kind!r}; use {_KINDS}")
-
-
-def _path(wanted: Preprocessing, cache_dir: str | os.PathLike[str] | None) -> Path:
-    return cache.root(cache_dir) / "preprocessing" / f"zca-{wanted.digest[:32]}.safetensors"
-
-
-def _cached(wanted: Preprocessing, path: Path) -> dict[str, Tensor] | None:
-    if not path.exists():
-        return None
-    try:
-        matrices = files.read_tensors(path)
-    except DamagedFile:
-        return None  # a cache: `fit` computes and writes it again
-    return None if zca.misfit(matrices, math.prod(wanted.shape)) else matrices

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from condense import files
 from condense.cli import tables
-from condense.errors import BadInput, DamagedFile
+from condense.errors import BadInput
 
 
 def cache(arguments: argparse.Namespace) -> int:
@@ -40,16 +40,13 @@ def _list(folder: Path) -> int:
 
 
 def _verify(folder: Path) -> int:
+    from condense import whitening
     from condense.data import cache as data
     from condense.experts import kept
     from condense.run import cache as built
 
     problems = [problem for path in _data(folder) for problem in data.verify(path)]
-    for path in _matrices(folder):
-        try:
-            files.read_tensors(path)
-        except DamagedFile as error:
-            problems.append(str(error))
+    problems += [problem for path in _matrices(folder) for problem in whitening.verify(path)]
     problems += built.verify(folder) + kept.verify(folder)
     for problem in problems:
         print(problem)

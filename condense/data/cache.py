@@ -33,6 +33,8 @@ from condense.identity import digest
 
 VERSION = 1  # raised when an entry's layout, the fingerprint or the decoding changes
 _PARTS = ("train", "test")
+_FACTS = "entry.json"
+_KEY_DIGITS = 16  # of the digest of the key, in the name of a folder
 
 
 def root(cache_dir: str | os.PathLike[str] | None = None) -> Path:
@@ -59,7 +61,7 @@ class Entry:
         Raises:
             DamagedFile: naming the file that is missing, truncated, or of another content than was written.
         """
-        if not self.folder.is_dir():
+        if not self.folder.is_dir() or _is_unsealed(self.folder):
             return None
         return _opened(self.folder)
 
@@ -87,20 +89,22 @@ class Entry:
 def entry(cache: Path, name: str, key: Mapping[str, Any]) -> Entry:
     """The entry for data called `name` whose source files, size and classes are summed up in `key`."""
     full = {"version": VERSION, **key}
-    return Entry(cache / "data" / f"{re.sub(r'[^A-Za-z0-9._-]', '_', name)}-{digest(full)[:16]}", name, full)
+    return Entry(cache / "data" / f"{re.sub(r'[^A-Za-z0-9._-]', '_', name)}-{digest(full)[:_KEY_DIGITS]}", name, full)
 
 
 def entries(cache: Path) -> list[Path]:
     """The folders of all stored data sets."""
-    return sorted(path.parent for path in (cache / "data").glob("*/entry.json"))
+    return sorted(path.parent for path in (cache / "data").glob(f"*/{_FACTS}"))
 
 
 def verify(folder: Path) -> list[str]:
     """What is wrong with an entry, naming the file; reads every byte, where opening checks sizes and labels only."""
     try:
+        if _is_unsealed(folder):
+            return []  # it counts as absent
         _opened(folder)
-        expected = files.read_json(folder / "entry.json")["sha256"]
-    except (DamagedFile, KeyError, TypeError) as error:
+        expected = _facts(folder)["sha256"]
+    except DamagedFile as error:
         return [str(error)]
     return [
         f"{folder / name}: content differs from what was written; remove {folder}"
@@ -141,27 +145,50 @@ def _write(staging: Path, place: Entry, contents: Contents, form: Form) -> None:
     files.write_tensors(staging / "labels.safetensors", labels)
     mean, std = statistics.result()
     written = ("train.npy", "test.npy", "labels.safetensors")
-    files.write_json(
-        staging / "entry.json",
-        {
-            "key": dict(place.key),
-            "name": place.name,
-            "classes": contents.classes,
-            "shape": form.shape,
-            "counts": {name: len(part.labels) for name, part in parts.items()},
-            "fingerprints": fingerprints,
-            "resized": resized,
-            "mean": mean,
-            "std": std,
-            "sha256": {name: files.sha256(staging / name) for name in written},
-        },
-    )
+    facts = {
+        "key": dict(place.key),
+        "name": place.name,
+        "classes": contents.classes,
+        "shape": form.shape,
+        "counts": {name: len(part.labels) for name, part in parts.items()},
+        "fingerprints": fingerprints,
+        "resized": resized,
+        "mean": mean,
+        "std": std,
+        "sha256": {name: files.sha256(staging / name) for name in written},
+    }
+    files.write_json(staging / _FACTS, {**facts, "digest": digest(facts)})
+
+
+def _is_unsealed(folder: Path) -> bool:
+    """Whether the description has no seal, as those of older versions: nobody can tell whether such an entry is sound.
+
+    Raises:
+        DamagedFile: when there is no description.
+    """
+    path = folder / _FACTS
+    if not path.is_file():
+        raise DamagedFile(path, "missing")
+    facts = files.read_json(path)
+    return isinstance(facts, dict) and "digest" not in facts
+
+
+def _facts(folder: Path) -> dict[str, Any]:
+    path = folder / _FACTS
+    facts = files.read_json(path)
+    try:
+        recorded = facts.pop("digest")
+        sound = recorded == digest(facts) and folder.name.endswith(digest(facts["key"])[:_KEY_DIGITS])
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise DamagedFile(path, f"not the description of a data set: {error!r}") from error
+    if not sound:
+        raise DamagedFile(path, "its content is not what was written")
+    return dict(facts)
 
 
 def _opened(folder: Path) -> Stored:
-    path = folder / "entry.json"
+    facts = _facts(folder)
     try:
-        facts = files.read_json(path)
         shape = cast("tuple[int, int, int]", tuple(facts["shape"]))
         content = files.sha256(folder / "labels.safetensors")
         if content != facts["sha256"]["labels.safetensors"]:
@@ -176,8 +203,6 @@ def _opened(folder: Path) -> Stored:
         return Stored(parts["train"], parts["test"], tuple(facts["classes"]), mean, std, facts["resized"])
     except FileNotFoundError as error:
         raise DamagedFile(folder, f"{Path(error.filename).name} is missing") from error
-    except (KeyError, TypeError) as error:
-        raise DamagedFile(path, f"not the description of a data set: {error!r}") from error
 
 
 def _header(count: int, shape: tuple[int, int, int]) -> bytes:

@@ -101,6 +101,48 @@ def test_a_damaged_entry_is_named_and_decoded_again(
     assert cache.verify(entry) == []
 
 
+@pytest.mark.parametrize("field", ["mean", "classes", "resized"])
+def test_a_changed_description_is_found_and_decoded_again(
+    image_folder: Writer, own_cache: Path, capsys: pytest.CaptureFixture[str], field: str
+) -> None:
+    folder = image_folder()
+    before = load(str(folder))
+    (entry,) = cache.entries(own_cache)
+    facts = files.read_json(entry / "entry.json")
+    other = {"mean": [0.9] * 3, "classes": facts["classes"][::-1], "resized": True}
+    files.write_json(entry / "entry.json", facts | {field: other[field]})
+    assert "entry.json: damaged file (its content is not what was written)" in cache.verify(entry)[0]
+    capsys.readouterr()
+    after = load(str(folder))
+    assert (after.mean, after.classes, after.fingerprint) == (before.mean, before.classes, before.fingerprint)
+    assert "decoding it again" in capsys.readouterr().err
+
+
+def test_an_entry_of_another_key_is_not_taken_for_this_one(image_folder: Writer, own_cache: Path) -> None:
+    folder = image_folder()
+    load(str(folder))
+    (entry,) = cache.entries(own_cache)
+    entry.rename(entry.with_name(f"pets-{'0' * 16}"))
+    assert "not what was written" in cache.verify(entry.with_name(f"pets-{'0' * 16}"))[0]
+
+
+def test_an_entry_without_a_seal_counts_as_absent(
+    image_folder: Writer, own_cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = image_folder()
+    before = load(str(folder)).fingerprint
+    (entry,) = cache.entries(own_cache)
+    facts = files.read_json(entry / "entry.json")
+    del facts["digest"]
+    files.write_json(entry / "entry.json", facts | {"mean": [0.9] * 3})
+    assert cache.verify(entry) == []
+    capsys.readouterr()
+    after = load(str(folder))
+    assert capsys.readouterr().err == "condense: decoding pets once, 12 images\n"
+    assert (after.fingerprint, after.mean != (0.9,) * 3) == (before, True)
+    assert "digest" in files.read_json(entry / "entry.json")
+
+
 def test_verifying_finds_a_changed_pixel(image_folder: Writer, own_cache: Path) -> None:
     load(str(image_folder()))
     (entry,) = cache.entries(own_cache)

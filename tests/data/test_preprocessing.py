@@ -14,6 +14,7 @@ from condense import files, preprocessing, zca
 from condense.data import Split, cache, load
 from condense.errors import BadInput
 from condense.preprocessing import Preprocessing
+from condense.whitening import verify
 
 
 def random_split(count: int = 40, shape: tuple[int, int, int] = (2, 3, 2), seed: int = 0) -> Split:
@@ -264,6 +265,28 @@ def test_a_damaged_cache_is_computed_again(train: Split, damage: str) -> None:
         files.write_tensors(path, {"mean": torch.zeros(3)})
     second = preprocessing.fit("zca", train)
     assert torch.equal(first.matrices["unwhiten"], second.matrices["unwhiten"])
+
+
+def test_matrices_with_a_changed_number_are_found_and_computed_again(train: Split) -> None:
+    first = preprocessing.fit("zca", train)
+    (path,) = (cache.root() / "preprocessing").glob("*.safetensors")
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 0x40
+    path.write_bytes(content)
+    assert "its matrices are not the ones that were written" in verify(path)[0]
+    second = preprocessing.fit("zca", train)
+    assert all(torch.equal(first.matrices[name], matrix) for name, matrix in second.matrices.items())
+    assert verify(path) == []
+
+
+def test_matrices_without_a_checksum_count_as_absent(train: Split) -> None:
+    first = preprocessing.fit("zca", train)
+    (path,) = (cache.root() / "preprocessing").glob("*.safetensors")
+    files.write_tensors(path, {name: matrix + 1 for name, matrix in first.matrices.items()})
+    assert verify(path) == []
+    second = preprocessing.fit("zca", train)
+    assert torch.equal(first.matrices["whiten"], second.matrices["whiten"])
+    assert "checksum" in files.read_metadata(path)
 
 
 def test_a_specification_survives_json_and_gives_the_same_map(fitted: Preprocessing, tmp_path: Path) -> None:
