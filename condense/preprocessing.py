@@ -13,12 +13,13 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from condense import files, whitening, zca
+from condense import files, stated, whitening, zca
 from condense.data import Split
 from condense.errors import BadInput
 from condense.identity import digest as digest_of
@@ -110,13 +111,17 @@ class Preprocessing:
         """The same map with its matrices on `device`."""
         return replace(self, matrices={name: matrix.to(device) for name, matrix in self.matrices.items()})
 
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        """Refuses, with BadInput, images (C, H, W) that this was not made for."""
+        if self.kind == "normalise" and shape[0] != len(self.mean):
+            raise BadInput(f"this normalisation is for {len(self.mean)} channels, got images of shape {shape}")
+        if self.kind == "zca" and shape != self.shape:
+            raise BadInput(f"this ZCA was fitted on images {self.shape}, got {shape}; fit it on this data")
+
     def _check(self, x: Tensor) -> None:
         if not x.is_floating_point() or x.ndim != 4:
             raise BadInput(f"images must be (B, C, H, W), uint8 or float, got {x.dtype} of shape {tuple(x.shape)}")
-        if self.kind == "normalise" and x.shape[1] != len(self.mean):
-            raise BadInput(f"this normalisation is for {len(self.mean)} channels, got images of shape {tuple(x.shape)}")
-        if self.kind == "zca" and tuple(x.shape[1:]) != self.shape:
-            raise BadInput(f"this ZCA was fitted on images {self.shape}, got {tuple(x.shape[1:])}; fit it on this data")
+        self.check_shape(tuple(x.shape[1:]))
 
     def _constant(self, name: str, x: Tensor) -> Tensor:
         # Kept, since judging asks for every batch; never as an inference tensor, which distilling could not use.
@@ -257,25 +262,32 @@ def without_matrices(spec: Mapping[str, Any]) -> Preprocessing:
     """The preprocessing of a specification; a ZCA can then be described, while `forward` and `inverse` raise BadInput.
 
     Raises:
-        BadInput: for a specification that is none.
+        Misstated: for a specification that is none, naming the field.
     """
-    try:
-        kind = spec["kind"]
-        if kind == "identity":
-            return identity()
-        if kind == "normalise":
-            return normalise(tuple(spec["mean"]), tuple(spec["std"]))
-        if kind == "zca":
-            return Preprocessing(
-                "zca",
-                std=tuple(float(value) for value in spec.get("std", ())),
-                epsilon=float(spec["epsilon"]),
-                relative=bool(spec.get("relative", False)),
-                shape=tuple(int(size) for size in spec["shape"]),
-                fingerprint=str(spec["fingerprint"]),
-            )
-    except BadInput:
-        raise
-    except (KeyError, TypeError, ValueError) as error:
-        raise BadInput(f"not the specification of a preprocessing: {dict(spec)!r} ({error!r})") from error
-    raise BadInput(f"unknown preprocessing {kind!r}; use {_KINDS}")
+    given = stated.read(_Spec, spec, "preprocessing")
+    if isinstance(given, _Normalise):
+        return normalise(given.mean, given.std)
+    return Preprocessing(**dict(given))
+
+
+class _Identity(stated.Fields):
+    kind: Literal["identity"]
+
+
+class _Normalise(stated.Fields):
+    kind: Literal["normalise"]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+class _Whitening(stated.Fields):
+    kind: Literal["zca"]
+    epsilon: Annotated[float, Field(gt=0)]
+    shape: tuple[_Size, _Size, _Size]
+    fingerprint: str
+    std: tuple[Annotated[float, Field(gt=0)], ...] = ()
+    relative: bool = False
+
+
+_Size = Annotated[int, Field(ge=1)]
+_Spec = Annotated[_Identity | _Normalise | _Whitening, Field(discriminator="kind")]

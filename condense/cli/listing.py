@@ -142,7 +142,7 @@ def _sets(data_dir: Path | None) -> list[Facts]:
                 "dataset": made["dataset"]["name"] if "dataset" in made else None,
                 "budget": str(Budget(**made["budget"])) if "budget" in made else None,
                 "images": described.count,
-                "bytes": sum(described.bytes.values()),
+                "bytes": described.bytes.total,
                 "id": described.id,
             }
         )

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from condense import stated
 from condense.distilled.views import Stored, View, register
 from condense.errors import BadInput
 
@@ -81,7 +82,13 @@ def unpacked(extras: Mapping[str, Tensor]) -> Tensor:
 
 
 def _expand(stored: Stored, extras: Mapping[str, Tensor], expansion: Mapping[str, Any]) -> View:
-    return CompensatedView(stored, unpacked(extras), int(expansion["groups"]))
+    groups = stated.read(_Spec, dict(expansion), "expansion").groups
+    return CompensatedView(stored, unpacked(extras), groups)
+
+
+class _Spec(stated.Fields):
+    kind: str
+    groups: int
 
 
 register(KIND, _expand)

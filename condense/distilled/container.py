@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch import Tensor
 
-from condense.distilled import views
+from condense.distilled import provenance, views
 from condense.distilled.labels import HardLabels, Labels
 from condense.distilled.views import Offers, PlainView, SelectionView, Stored, TrainingView, View
 from condense.errors import BadInput
@@ -78,7 +78,8 @@ class DistilledSet:
         provenance: plain values about the making. Times, dates and hosts stand under `volatile`, outside the identity.
 
     Raises:
-        BadInput: when the parts do not fit each other, or images hold values that are not finite.
+        BadInput: when the parts do not fit each other, images hold values that are not finite, or a field of the
+            provenance that others read has another type.
     """
 
     images: Tensor | None
@@ -124,6 +125,7 @@ class DistilledSet:
             raise BadInput(f"a distilled set holds either images or a selection, got {found}")
         if self.images is not None:
             object.__setattr__(self, "images", _checked_images(self.images))
+        self.preprocessing.check_shape(self.shape)
         if isinstance(self.labels, HardLabels):
             # The names say how many classes there are, also when the last ones have no image.
             object.__setattr__(self, "labels", HardLabels(self.labels.values, len(self.classes)))
@@ -132,6 +134,7 @@ class DistilledSet:
         if self.step_size is not None and not (math.isfinite(self.step_size) and self.step_size > 0):
             raise BadInput(f"a learned step size must be positive and finite, got {self.step_size!r}")
         canonical(dict(self.provenance))
+        provenance.check(self.provenance)
 
     def _check_labels(self) -> None:
         expected, given = len(self.view()), self.labels.count

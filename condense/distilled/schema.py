@@ -6,9 +6,10 @@ import hashlib
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from condense import files
+from condense import files, stated
+from condense.distilled import provenance
 from condense.errors import BadInput, DamagedFile
 from condense.identity import canonical
 
@@ -27,12 +28,22 @@ Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 FileName = Annotated[str, AfterValidator(_inside)]
 
 
+class Sizes(stated.Fields):
+    """Bytes by part, and in all."""
+
+    images: int = Field(ge=0)
+    labels: int = Field(ge=0)
+    extras: int = Field(ge=0)
+    preprocessing: int = Field(ge=0)
+    total: int = Field(ge=0)
+
+
 class SetFile(BaseModel):
     """The content of set.json, version 1."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
-    version: int = Field(alias="schema")
+    version: int = Field(alias="schema", ge=1)
     id: Digest
     classes: tuple[str, ...]
     shape: tuple[int, int, int]  # (C, H, W)
@@ -42,7 +53,7 @@ class SetFile(BaseModel):
     labels: dict[str, Any]
     preprocessing: dict[str, Any]
     expansion: dict[str, Any]
-    bytes: dict[str, int]
+    bytes: Sizes
     files: dict[FileName, Digest]  # path inside the folder -> SHA-256
     provenance: dict[str, Any]
     seal: str = ""  # SHA-256 of all of the above, in canonical JSON
@@ -72,17 +83,21 @@ def read(directory: Path) -> SetFile:
         if directory.exists():
             state = f"holds no {NAME}" if directory.is_dir() else "is a file, not a folder"
         raise BadInput(f"{directory} {state}; give the folder of a saved set")
-    content = files.read_json(path)
+    try:
+        content = files.read_json(path)
+    except RecursionError as error:
+        raise DamagedFile(path, "values inside values without an end") from error
     if not isinstance(content, dict):
         raise DamagedFile(path, f"expected an object, found {type(content).__name__}")
     version = content.get("schema")
     if isinstance(version, int) and version > VERSION:
         raise BadInput(f"{path} has schema version {version}, this condense reads up to {VERSION}; upgrade it")
     try:
-        found = SetFile.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise DamagedFile(path, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-    if not found.is_intact():
+        found: SetFile = stated.read(SetFile, content)
+        intact = found.is_intact()
+        provenance.check(found.provenance)
+    except ValueError as error:
+        raise DamagedFile(path, str(error)) from error
+    if not intact:
         raise DamagedFile(path, "its content does not match its seal")
     return found

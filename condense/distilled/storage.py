@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from condense import files, preprocessing
+from condense import files, preprocessing, stated
 from condense.distilled import labels as label_kinds
 from condense.distilled import schema
 from condense.distilled.container import DistilledSet, Selection
@@ -24,6 +24,8 @@ from condense.distilled.replacing import require_saved
 from condense.errors import BadInput, CondenseError, DamagedFile
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from condense.data import Split
 
 DATA = "data.safetensors"
@@ -104,6 +106,10 @@ def load(
         loaded = _assemble(folder, described, tensors, train, cache_dir)
     except KeyError as error:
         raise DamagedFile(folder, f"an entry named {error} is missing") from error
+    except stated.Misstated as error:
+        raise DamagedFile(folder / schema.NAME, str(error)) from error
+    if surplus := sorted(tensors.keys() - loaded.tensors().keys()):
+        raise DamagedFile(folder / DATA, f"holds {', '.join(surplus)}, which is no part of such a set")
     return loaded if train is None else loaded.bind(train, cache_dir=cache_dir)
 
 
@@ -118,13 +124,10 @@ def verify(directory: str | Path) -> list[str]:
     if problems:
         return problems
     try:
-        identity = load(folder, verify=False).id
+        loaded = load(folder, verify=False)
+        return [str(DamagedFile(folder / schema.NAME, reason)) for reason in _false_statements(described, loaded)]
     except CondenseError as error:
         return [str(error)]
-    if identity == described.id:
-        return []
-    reason = f"the content has the id {identity[:12]}, not {described.id[:12]}"
-    return [str(DamagedFile(folder / schema.NAME, reason))]
 
 
 def _damages(folder: Path, described: schema.SetFile) -> Iterator[tuple[Path, str]]:
@@ -136,6 +139,19 @@ def _damages(folder: Path, described: schema.SetFile) -> Iterator[tuple[Path, st
             yield path, "its SHA-256 is not the recorded one"
     if DATA not in described.files:
         yield folder / schema.NAME, f"records no {DATA}"
+    for path in sorted((folder / LABELS).glob("*.safetensors")):
+        if f"{LABELS}/{path.name}" not in described.files:
+            yield path, f"{schema.NAME} does not record it"
+
+
+def _false_statements(described: schema.SetFile, loaded: DistilledSet) -> Iterator[str]:
+    """What set.json says of the content and the content does not bear out."""
+    if loaded.id != described.id:
+        yield f"the content has the id {loaded.id[:12]}, not {described.id[:12]}"
+    found = _describe(loaded, described.files).model_dump(mode="json")
+    for name, value in described.model_dump(mode="json", exclude={"id", "version", "seal"}).items():
+        if value != found[name]:
+            yield f"{name}: says {value}, the content has {found[name]}"
 
 
 def _describe(distilled: DistilledSet, hashes: dict[str, str]) -> schema.SetFile:
@@ -150,7 +166,7 @@ def _describe(distilled: DistilledSet, hashes: dict[str, str]) -> schema.SetFile
         labels=distilled.labels.spec(),
         preprocessing=distilled.preprocessing.spec(),
         expansion=dict(distilled.expansion),
-        bytes=dataclasses.asdict(distilled.bytes()) | {"total": distilled.bytes().total},
+        bytes=schema.Sizes(**dataclasses.asdict(distilled.bytes()), total=distilled.bytes().total),
         files=hashes,
         provenance=dict(distilled.provenance),
     )
@@ -169,11 +185,17 @@ def _assemble(
         labels=label_kinds.restore(described.labels, tensors, folder / LABELS),
         classes=described.classes,
         preprocessing=_preprocessing(described.preprocessing, bundled, train, cache_dir),
-        step_size=float(tensors["lr"]) if "lr" in tensors else None,
+        step_size=_step_size(tensors["lr"], folder / DATA) if "lr" in tensors else None,
         extras={name.removeprefix("extra."): value for name, value in tensors.items() if name.startswith("extra.")},
         expansion=described.expansion,
         provenance=described.provenance,
     )
+
+
+def _step_size(stored: Tensor, path: Path) -> float:
+    if stored.ndim or not stored.is_floating_point():
+        raise DamagedFile(path, f"lr should be one number, is {tuple(stored.shape)} of {stored.dtype}")
+    return float(stored)
 
 
 def _preprocessing(
@@ -182,7 +204,7 @@ def _preprocessing(
     try:
         return preprocessing.resolve(spec, bundled=bundled, train=train, cache_dir=cache_dir)
     except BadInput:
-        if spec["kind"] != "zca" or bundled or train is not None:
+        if spec.get("kind") != "zca" or bundled or train is not None:
             raise
         # Much of what one does with a set needs no matrices; what does, says so until `bind(train)`.
         return preprocessing.without_matrices(spec)

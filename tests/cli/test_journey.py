@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from condense import files
 from condense.cli import main
 from condense.evaluate import records
+from condense.identity import digest
 
 EVALUATE = ["--protocol", "quick", "--networks", "mlp", "--seeds", "1", "--quiet"]
 
@@ -30,9 +33,27 @@ def said(capsys: pytest.CaptureFixture[str], code: int, *words: str) -> str:
 
 def test_a_set_is_found_by_name_and_by_folder(made: str, capsys: pytest.CaptureFixture[str]) -> None:
     name = Path(made).name
-    assert said(capsys, 0, "list", "sets").startswith(f"{name}\trandom\tdigits\tipc-2\t20\t")
+    weight = 20 * 64 + 20 * 8  # pixels that a user has to keep, and class numbers
+    assert said(capsys, 0, "list", "sets") == f"{name}\trandom\tdigits\tipc-2\t20\t{weight}\n"
     assert said(capsys, 0, "verify", made, name) == f"{made}: intact\n{name}: intact\n"
     assert said(capsys, 0, "card", name).startswith("---\n")
+
+
+def test_a_description_that_is_none_hides_no_other_set(made: str, capsys: pytest.CaptureFixture[str]) -> None:
+    other = Path(made).with_name("other")
+    shutil.copytree(made, other)
+    content = files.read_json(other / "set.json")
+    content["provenance"]["budget"] = {"x": 1}
+    del content["seal"]
+    files.write_json(other / "set.json", {**content, "seal": digest(content)})
+    first, second = said(capsys, 0, "list", "sets").splitlines()
+    assert first.startswith(f"{Path(made).name}\trandom\tdigits")
+    assert second.startswith("other\t")
+    assert "provenance.budget.x" in second
+    assert "provenance.budget.x" in said(capsys, 1, "verify", "other")
+    for command in (["show", "other"], ["card", "other"]):
+        assert main(command) == 2
+        assert "provenance.budget.x" in capsys.readouterr().err
 
 
 def test_the_same_request_finds_the_finished_set(made: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -316,7 +316,7 @@ def test_a_bundle_that_does_not_fit_is_refused(train: Split) -> None:
     "spec", [{}, {"kind": "pca"}, {"kind": "normalise", "mean": [0.5]}, {"kind": "zca", "epsilon": "x", "shape": [1]}]
 )
 def test_what_is_no_specification_is_refused(spec: dict[str, object]) -> None:
-    with pytest.raises(BadInput, match=r"not the specification of a preprocessing|unknown preprocessing 'pca'"):
+    with pytest.raises(BadInput, match=r"^preprocessing(\.normalise\.std|\.zca\.epsilon)?: "):
         preprocessing.resolve(spec)
 
 

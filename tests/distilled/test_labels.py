@@ -5,7 +5,7 @@ import torch
 
 from condense import networks
 from condense.distilled import HardLabels, Labels, ReplayedLabels, Representations, SoftLabels, TeacherLabels
-from condense.distilled.labels import register, restore
+from condense.distilled.labels import LabelSpec, register, restore
 from condense.errors import BadInput, UnknownName
 
 PICK = torch.tensor([2, 0, 2])
@@ -183,4 +183,4 @@ def test_an_unknown_kind_names_the_nearest(tmp_path: object) -> None:
 
 def test_a_kind_cannot_be_taken_twice() -> None:
     with pytest.raises(BadInput, match="'hard' is taken"):
-        register("hard", lambda spec, tensors, folder: HardLabels(tensors["x"]))
+        register("hard", LabelSpec, lambda spec, tensors, folder: HardLabels(tensors["x"]))

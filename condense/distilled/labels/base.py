@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, runtime_checkabl
 import torch
 from torch import Tensor
 
-from condense.errors import BadInput, UnknownName
+from condense import files, stated
+from condense.errors import BadInput, DamagedFile, UnknownName
 
 if TYPE_CHECKING:
     from condense.augment import Mix
@@ -139,17 +140,24 @@ class Softened(Protocol):
         """For probabilities, the one that they were made with."""
 
 
-Restore = Callable[[Mapping[str, Any], Mapping[str, Tensor], Path], Labels]
-_RESTORE: dict[str, Restore] = {}
+class LabelSpec(stated.Fields):
+    """What `Labels.spec` gives of every kind; each kind adds its own."""
+
+    kind: str
+    n_classes: int
 
 
-def register(kind: str, restore: Restore) -> None:
+Restore = Callable[[Any, Mapping[str, Tensor], Path], Labels]
+_RESTORE: dict[str, tuple[type[LabelSpec], Restore]] = {}
+
+
+def register(kind: str, spec: type[LabelSpec], restore: Restore) -> None:
     """Makes a kind of label loadable: `restore(spec, tensors, folder of label files)` undoes what was stored.
 
     Raises:
         BadInput: when another restorer already has the name.
     """
-    if _RESTORE.setdefault(kind, restore) is not restore:
+    if _RESTORE.setdefault(kind, (spec, restore)) != (spec, restore):
         raise BadInput(f"the label kind {kind!r} is taken; register yours under another name")
 
 
@@ -158,8 +166,21 @@ def restore(spec: Mapping[str, Any], tensors: Mapping[str, Tensor], folder: Path
 
     Raises:
         UnknownName: for a kind that is not registered here, with the nearest known ones.
+        Misstated: naming the field of the specification that is not what the kind states.
     """
     kind = str(spec.get("kind"))
     if kind not in _RESTORE:
         raise UnknownName("label kind", kind, _RESTORE)
-    return _RESTORE[kind](spec, tensors, folder)
+    fields, build = _RESTORE[kind]
+    return build(stated.read(fields, dict(spec), "labels"), tensors, folder)
+
+
+def stored_file(path: Path) -> dict[str, Tensor]:
+    """The tensors of a label file of a saved set.
+
+    Raises:
+        DamagedFile: when it is missing, or not what was written.
+    """
+    if not path.is_file():
+        raise DamagedFile(path, "missing")
+    return files.read_tensors(path)

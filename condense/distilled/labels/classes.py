@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from condense.distilled.labels.base import LabelSpec
 from condense.errors import BadInput, DamagedFile
 
 _NAME = "labels_hard"
@@ -68,13 +69,20 @@ class OptionalClasses(ClassesBeside):
         return self._class_tensors()
 
 
-def restored_classes(spec: Mapping[str, Any], tensors: Mapping[str, Tensor], folder: Path) -> Tensor | None:
+class ClassesSpec(LabelSpec):
+    """Of a kind whose answers have a temperature, and that may have classes beside them."""
+
+    temperature: float
+    classes: bool = False
+
+
+def restored_classes(spec: ClassesSpec, tensors: Mapping[str, Tensor], folder: Path) -> Tensor | None:
     """The classes of stored labels.
 
     Raises:
         DamagedFile: when the labels say that there are some, and there are none.
     """
-    if not spec.get("classes"):
+    if not spec.classes:
         return None
     if _NAME not in tensors:
         raise DamagedFile(folder.parent / "data.safetensors", f"lacks the tensor {_NAME!r}")

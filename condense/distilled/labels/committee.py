@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from condense import files, networks
-from condense.distilled.labels.base import LabelBatch, register
-from condense.distilled.labels.classes import OptionalClasses, restored_classes
+from condense import networks, stated
+from condense.distilled.labels.base import LabelBatch, register, stored_file
+from condense.distilled.labels.classes import ClassesSpec, OptionalClasses, restored_classes
 from condense.distilled.labels.stored import check_form
 from condense.errors import BadInput
 from condense.preprocessing import Preprocessing, from_spec
@@ -129,11 +129,9 @@ class Committee:
         """The same committee with its tensors on a device."""
         members = tuple(
             Member(
-                member.network,
-                {name: tensor.to(device) for name, tensor in member.state.items()},
-                member.space.to(device),
+                each.network, {name: tensor.to(device) for name, tensor in each.state.items()}, each.space.to(device)
             )
-            for member in self.members
+            for each in self.members
         )
         return replace(self, members=members, space=self.space.to(device))
 
@@ -275,25 +273,27 @@ def _file_name(index: int) -> str:
     return f"member-{index:02d}.safetensors"
 
 
-def _restore(spec: Mapping[str, Any], tensors: Mapping[str, Tensor], folder: Path) -> CommitteeLabels:
-    names: Sequence[str] = spec["networks"]
+class _Spec(ClassesSpec):
+    shape: tuple[int, int, int]
+    networks: tuple[str, ...]
+    spaces: tuple[dict[str, Any], ...] | None
+    average: Average
+    weights: tuple[float, ...]
+    statistics: Statistics
+
+
+def _restore(spec: _Spec, tensors: Mapping[str, Tensor], folder: Path) -> CommitteeLabels:
     # Spaces that are all the same are told apart from nothing: the identity stands for them.
-    given = spec["spaces"] or [{"kind": "identity"}] * (len(names) + 1)
+    given = ({"kind": "identity"},) * (len(spec.networks) + 1) if spec.spaces is None else spec.spaces
+    if len(given) != len(spec.networks) + 1:
+        raise stated.Misstated(f"labels.spaces: one for the set and one for each network, found {len(given)}")
     space, *others = [from_spec(each) for each in given]
-    members = tuple(
-        Member(name, files.read_tensors(folder / _file_name(index)), others[index]) for index, name in enumerate(names)
-    )
+    states = [stored_file(folder / _file_name(index)) for index in range(len(others))]
+    members = tuple(map(Member, spec.networks, states, others))
     committee = Committee(
-        members,
-        tuple(spec["shape"]),
-        spec["n_classes"],
-        space,
-        spec["average"],
-        tuple(spec["weights"]),
-        spec["statistics"],
-        spec["temperature"],
+        members, spec.shape, spec.n_classes, space, spec.average, spec.weights, spec.statistics, spec.temperature
     )
     return CommitteeLabels(committee, restored_classes(spec, tensors, folder))
 
 
-register(CommitteeLabels.kind, _restore)
+register(CommitteeLabels.kind, _Spec, _restore)

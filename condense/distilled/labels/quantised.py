@@ -22,11 +22,13 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import torch
+from pydantic import ConfigDict
 from torch import Tensor
 
+from condense import stated
 from condense.distilled.labels.base import LabelBatch, register
 from condense.distilled.labels.classes import ClassesBeside, restored_classes
-from condense.distilled.labels.stored import SoftForm, check_form, soft_rows
+from condense.distilled.labels.stored import SoftForm, SoftSpec, check_form, soft_rows
 from condense.errors import BadInput, DamagedFile, UnknownName
 
 Kind = Literal["full", "smoothed", "renormalised", "logits"]
@@ -51,6 +53,8 @@ class Codec:
 
     kind: Kind = "full"
     k: int = 5
+
+    __pydantic_config__: ClassVar[ConfigDict] = stated.KNOWN_ONLY
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -217,14 +221,17 @@ def _index_type(classes: int) -> torch.dtype:
     return torch.int16 if classes <= _LARGEST_SHORT else torch.int32
 
 
-def _restore(spec: Mapping[str, Any], tensors: Mapping[str, Tensor], folder: Path) -> QuantisedLabels:
-    codec = Codec(**spec["codec"])
-    names = codec.schema(0, spec["n_classes"])
+class _Spec(SoftSpec):
+    codec: Codec
+
+
+def _restore(spec: _Spec, tensors: Mapping[str, Tensor], folder: Path) -> QuantisedLabels:
+    names = spec.codec.schema(0, spec.n_classes)
     if missing := [name for name in names if f"labels_{name}" not in tensors]:
         raise DamagedFile(folder.parent / "data.safetensors", f"lacks the tensor 'labels_{missing[0]}'")
     stored = {name: tensors[f"labels_{name}"] for name in names}
     classes = restored_classes(spec, tensors, folder)
-    return QuantisedLabels(stored, codec, spec["n_classes"], spec["form"], spec["temperature"], classes)
+    return QuantisedLabels(stored, spec.codec, spec.n_classes, spec.form, spec.temperature, classes)
 
 
-register(QuantisedLabels.kind, _restore)
+register(QuantisedLabels.kind, _Spec, _restore)

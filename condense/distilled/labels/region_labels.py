@@ -14,8 +14,8 @@ from condense.distilled.labels.classes import restored_classes
 from condense.distilled.labels.quantised import FULL, Codec
 from condense.distilled.labels.regions import Regions
 from condense.distilled.labels.replayed import ByEpoch, Epoch, FolderShards, LastEpoch, MemoryShards, Shards
-from condense.distilled.labels.stored import SoftForm, check_form, soft_rows
-from condense.errors import BadInput, DamagedFile
+from condense.distilled.labels.stored import SoftForm, SoftSpec, check_form, soft_rows
+from condense.errors import BadInput
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,19 +114,22 @@ class RegionLabels(ByEpoch):
         return stored
 
 
-def _restore(spec: Mapping[str, Any], tensors: Mapping[str, Tensor], folder: Path) -> RegionLabels:
-    try:
-        return RegionLabels(
-            Regions.from_spec(spec["regions"]),
-            FolderShards(folder, spec["epochs"]),
-            spec["n_classes"],
-            Codec(**spec["codec"]),
-            spec["form"],
-            spec["temperature"],
-            restored_classes(spec, tensors, folder),
-        )
-    except TypeError as error:
-        raise DamagedFile(folder.parent / "set.json", f"labels: {error}") from error
+class _Spec(SoftSpec):
+    epochs: int
+    regions: dict[str, Any]
+    codec: Codec
 
 
-register(RegionLabels.kind, _restore)
+def _restore(spec: _Spec, tensors: Mapping[str, Tensor], folder: Path) -> RegionLabels:
+    return RegionLabels(
+        Regions.from_spec(spec.regions),
+        FolderShards(folder, spec.epochs),
+        spec.n_classes,
+        spec.codec,
+        spec.form,
+        spec.temperature,
+        restored_classes(spec, tensors, folder),
+    )
+
+
+register(RegionLabels.kind, _Spec, _restore)

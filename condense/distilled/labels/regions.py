@@ -12,11 +12,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
+from pydantic import ConfigDict
 from torch import Tensor
 
+from condense import stated
 from condense.augment import Draw, Mix, RandomResizedCrop, mixing_from_spec
 from condense.distilled.labels.counter import uniform
 from condense.errors import BadInput
@@ -64,6 +66,8 @@ class Regions:
     crops: int = 1
     same_image: bool = False
     norm_group: int | None = None
+
+    __pydantic_config__: ClassVar[ConfigDict] = stated.KNOWN_ONLY
 
     def __post_init__(self) -> None:
         for name in ("shape", "scale", "ratio"):
@@ -161,9 +165,10 @@ class Regions:
         """Reads what `spec` writes.
 
         Raises:
-            BadInput: for draws by another version of the rule.
+            BadInput: for draws by another version of the rule, or fields that are none of it.
         """
         fields = dict(spec)
         if (version := fields.pop("version", None)) != VERSION:
             raise BadInput(f"these labels follow version {version} of the drawing rule, this condense knows {VERSION}")
-        return cls(**fields)
+        rule: Regions = stated.read(cls, fields, "labels.regions")
+        return rule

@@ -20,10 +20,9 @@ from typing import Any, ClassVar, Protocol, Self
 import torch
 from torch import Tensor
 
-from condense import files
-from condense.distilled.labels.base import LabelBatch, register
+from condense.distilled.labels.base import LabelBatch, register, stored_file
 from condense.distilled.labels.classes import OptionalClasses, restored_classes
-from condense.distilled.labels.stored import SoftForm, check_form, soft_rows
+from condense.distilled.labels.stored import SoftForm, SoftSpec, check_form, soft_rows
 from condense.errors import BadInput, DamagedFile
 
 Epoch = Mapping[str, Tensor]
@@ -62,7 +61,7 @@ class FolderShards:
         return self.folder / file_name(index)
 
     def read(self, index: int) -> Epoch:
-        return files.read_tensors(self.path(index))
+        return stored_file(self.path(index))
 
 
 @dataclass(frozen=True)
@@ -252,10 +251,15 @@ def file_name(index: int) -> str:
     return f"epoch-{index:04d}.safetensors"
 
 
-def _restore(spec: Mapping[str, Any], tensors: Mapping[str, Tensor], folder: Path) -> ReplayedLabels:
-    shards = FolderShards(folder, spec["epochs"])
+class _Spec(SoftSpec):
+    epochs: int
+    batch: int
+
+
+def _restore(spec: _Spec, tensors: Mapping[str, Tensor], folder: Path) -> ReplayedLabels:
+    shards = FolderShards(folder, spec.epochs)
     classes = restored_classes(spec, tensors, folder)
-    return ReplayedLabels(shards, spec["batch"], spec["form"], spec["temperature"], classes)
+    return ReplayedLabels(shards, spec.batch, spec.form, spec.temperature, classes)
 
 
-register(ReplayedLabels.kind, _restore)
+register(ReplayedLabels.kind, _Spec, _restore)

@@ -10,8 +10,8 @@ from typing import Any, ClassVar, Literal, Self
 import torch
 from torch import Tensor
 
-from condense.distilled.labels.base import LabelBatch, register
-from condense.distilled.labels.classes import ClassesBeside, restored_classes
+from condense.distilled.labels.base import LabelBatch, LabelSpec, register
+from condense.distilled.labels.classes import ClassesBeside, ClassesSpec, restored_classes
 from condense.errors import BadInput, DamagedFile
 
 SoftForm = Literal["probabilities", "logits"]
@@ -223,19 +223,25 @@ def _take(tensors: Mapping[str, Tensor], name: str, folder: Path) -> Tensor:
     return tensors[name]
 
 
-def _restore_hard(spec: Mapping[str, Any], tensors: Mapping[str, Tensor], folder: Path) -> HardLabels:
-    return HardLabels(_take(tensors, HardLabels.tensor_name, folder), spec["n_classes"])
+class SoftSpec(ClassesSpec):
+    """Of a kind that keeps distributions over classes, or the logits of such."""
+
+    form: SoftForm
 
 
-def _restore_soft(spec: Mapping[str, Any], tensors: Mapping[str, Tensor], folder: Path) -> SoftLabels:
+def _restore_hard(spec: LabelSpec, tensors: Mapping[str, Tensor], folder: Path) -> HardLabels:
+    return HardLabels(_take(tensors, HardLabels.tensor_name, folder), spec.n_classes)
+
+
+def _restore_soft(spec: SoftSpec, tensors: Mapping[str, Tensor], folder: Path) -> SoftLabels:
     values = _take(tensors, SoftLabels.tensor_name, folder)
-    return SoftLabels(values, spec["form"], spec["temperature"], restored_classes(spec, tensors, folder))
+    return SoftLabels(values, spec.form, spec.temperature, restored_classes(spec, tensors, folder))
 
 
-def _restore_representations(spec: Mapping[str, Any], tensors: Mapping[str, Tensor], folder: Path) -> Representations:
+def _restore_representations(spec: LabelSpec, tensors: Mapping[str, Tensor], folder: Path) -> Representations:
     return Representations(_take(tensors, Representations.tensor_name, folder))
 
 
-register("hard", _restore_hard)
-register("soft", _restore_soft)
-register("representation", _restore_representations)
+register("hard", LabelSpec, _restore_hard)
+register("soft", SoftSpec, _restore_soft)
+register("representation", LabelSpec, _restore_representations)

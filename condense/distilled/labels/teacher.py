@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
-from condense import files
-from condense.distilled.labels.base import LabelBatch, register
-from condense.distilled.labels.classes import OptionalClasses, restored_classes
+from condense.distilled.labels.base import LabelBatch, register, stored_file
+from condense.distilled.labels.classes import ClassesSpec, OptionalClasses, restored_classes
 from condense.distilled.labels.stored import check_form
 from condense.errors import BadInput
 
@@ -112,10 +111,15 @@ class TeacherLabels(OptionalClasses):
         return module.to(device).eval().requires_grad_(False)
 
 
-def _restore(spec: Mapping[str, Any], tensors: Mapping[str, Tensor], folder: Path) -> TeacherLabels:
-    state = files.read_tensors(folder / _FILE)
+class _Spec(ClassesSpec):
+    network: str
+    shape: tuple[int, int, int]
+
+
+def _restore(spec: _Spec, tensors: Mapping[str, Tensor], folder: Path) -> TeacherLabels:
+    state = stored_file(folder / _FILE)
     classes = restored_classes(spec, tensors, folder)
-    return TeacherLabels(spec["network"], state, tuple(spec["shape"]), spec["n_classes"], spec["temperature"], classes)
+    return TeacherLabels(spec.network, state, spec.shape, spec.n_classes, spec.temperature, classes)
 
 
-register(TeacherLabels.kind, _restore)
+register(TeacherLabels.kind, _Spec, _restore)
