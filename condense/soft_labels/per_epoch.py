@@ -11,8 +11,8 @@ from torch import Tensor
 
 from condense.augment import Mix, mix_targets
 from condense.distilled.labels import FULL, Codec, Committee, RegionLabels, Regions, SoftForm
-from condense.errors import BadInput
-from condense.run import Run
+from condense.errors import BadInput, DamagedFile
+from condense.run import Run, Store
 from condense.soft_labels.calibration import Calibration
 from condense.soft_labels.checks import check_regions
 from condense.soft_labels.images import Images
@@ -56,7 +56,7 @@ def per_epoch(
     form: SoftForm = "probabilities" if linear or committee.softened_at is not None else "logits"
     store = run.store(name, epochs, codec.schema(regions.samples, committee.n_classes))
     # Of the epochs that are there: what an unbroken run refuses, one that was continued refuses as well.
-    there = [int(note) for epoch in range(epochs) if calibration is not None and (note := store.note(epoch))]
+    there = [] if calibration is None else _dropped(store)
     asked, dropped = len(there) * regions.samples, sum(there)  # regions
     for shard in store.missing():
         epoch = _Epoch(images, regions, wise, shard.index, linear, labels, calibration)
@@ -72,6 +72,19 @@ def per_epoch(
         shard.write(**codec.encode(answers, form, committee.temperature))
     temperature = kept_temperature(codec, form, committee.temperature)
     return RegionLabels(regions, store, committee.n_classes, codec, codec.form(form), temperature, classes)
+
+
+def _dropped(store: Store) -> list[int]:
+    """Regions without a label in each epoch that is there and sound; the others are made again."""
+    found = []
+    for epoch in range(len(store)):
+        try:
+            store.read(epoch)
+        except (BadInput, DamagedFile):
+            continue
+        if note := store.note(epoch):
+            found.append(int(note))
+    return found
 
 
 def step_images(images: Images, regions: Regions, drawn: dict[str, Tensor], step: int, device: torch.device) -> Tensor:

@@ -149,6 +149,21 @@ def test_a_calibration_that_drops_nearly_everything_is_refused(
         per_epoch(view, rule(), wise(), 60, open_run("long"), classes=LABELS, linear=True, calibration=nothing)
 
 
+@pytest.mark.parametrize("damage", ["cut", "flipped"])
+def test_a_damaged_epoch_of_a_calibrated_store_is_made_again(
+    view: PlainView, wise: Wise, rule: Rule, open_run: Open, damage: str
+) -> None:
+    fields = {"classes": LABELS, "linear": True, "calibration": Calibration(low=0.1, high=1.0)}
+    first = open_run("calibrated")
+    per_epoch(view, rule(), wise(), 3, first, **fields)  # type: ignore[arg-type]
+    first.close()
+    path = first.directory / "stores" / "labels" / "00001.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:4] if damage == "cut" else whole[:-1] + bytes([whole[-1] ^ 1]))
+    per_epoch(view, rule(), wise(), 3, open_run("calibrated"), **fields)  # type: ignore[arg-type]
+    assert path.read_bytes() == whole
+
+
 @pytest.mark.parametrize("codec", [Codec(), Codec("smoothed", 2)])
 def test_an_interrupted_store_continues_to_the_same_bytes(
     view: PlainView,
