@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from condense.distilled import provenance, views
-from condense.distilled.labels import HardLabels, Labels
+from condense.distilled.labels import HardLabels, Labels, ReplayedLabels
 from condense.distilled.views import Offers, PlainView, SelectionView, Stored, TrainingView, View
 from condense.errors import BadInput
 from condense.identity import canonical, digest
@@ -137,7 +137,10 @@ class DistilledSet:
         provenance.check(self.provenance)
 
     def _check_labels(self) -> None:
-        expected, given = len(self.view()), self.labels.count
+        expected = len(self.view())
+        if isinstance(self.labels, ReplayedLabels) and expected:
+            object.__setattr__(self, "labels", self.labels.over(expected))
+        given = self.labels.count
         if expected == 0:
             raise BadInput("a distilled set needs at least one image, got none")
         if given is not None and given != expected:

@@ -22,11 +22,13 @@ import torch
 from torch import Tensor
 
 from condense.distilled.labels import ReplayedLabels
+from condense.distilled.labels.ranges import misfit
 from condense.distilled.labels.regions import statistics_groups
 from condense.distilled.tensor_files import read_plain
 from condense.errors import BadInput, DamagedFile
 
 _FIELDS = 6
+_SIDES = 4
 
 
 def read_fkd(
@@ -168,13 +170,26 @@ def _problem(content: Any) -> str | None:
     crop, flip, partner, weight, box, logits = content
     if not all(isinstance(part, Tensor) for part in (crop, flip, logits)):
         return "crop, flip and logits are tensors"
+    if flip.ndim != 1:
+        return f"flip {tuple(flip.shape)}, expected one for each image"
     count = len(flip)
     if tuple(crop.shape) != (count, 4) or logits.ndim != 2 or len(logits) != count or not logits.is_floating_point():
         return f"crop {tuple(crop.shape)} and logits {tuple(logits.shape)} for {count} images"
-    if partner is None:
-        return None
-    if not isinstance(partner, Tensor) or sorted(partner.tolist()) != list(range(count)):
+    if crop.is_complex() or flip.is_complex():
+        return "crop and flip are real numbers"
+    if found := misfit("crop", crop) or misfit("logits", logits):
+        return f"it {found}"
+    return None if partner is None else _mix_problem(partner, weight, box, count)
+
+
+def _mix_problem(partner: Any, weight: Any, box: Any, count: int) -> str | None:
+    if not isinstance(partner, Tensor) or partner.ndim != 1 or sorted(partner.tolist()) != list(range(count)):
         return "the partners are no permutation of the batch"
-    if not isinstance(weight, int | float | np.number) or (box is not None and len(box) != 4):
-        return "the weight is a number and the box has four sides, or is None"
-    return None
+    if not isinstance(weight, int | float | np.integer | np.floating) or not 0 <= weight <= 1:
+        return f"the weight is a number in [0, 1], found {weight!r}"
+    if box is None:
+        return None
+    if not isinstance(box, list | tuple) or len(box) != _SIDES or not all(isinstance(s, int | np.integer) for s in box):
+        return f"the box has four sides in whole numbers, or is None, found {box!r}"
+    top, left, bottom, right = box
+    return None if 0 <= top <= bottom and 0 <= left <= right else f"the box {tuple(box)} ends before it begins"

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -148,6 +150,69 @@ def test_a_replayed_epoch_whose_fields_do_not_fit_is_refused(
     broken = {name: value for name, value in fields.items() if value is not None}
     with pytest.raises(BadInput, match=f"epoch 0 of the replayed labels .*{message}"):
         ReplayedLabels([broken], batch=4)
+
+
+TEN = torch.arange(10)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"target": torch.full((10, 3), float("nan"))}, "values of target that are not finite"),
+        ({"target": torch.full((10, 3), float("inf")).half()}, "values of target that are not finite"),
+        ({"indices": torch.tensor(0)}, r"indices of shape \(\)"),
+        ({"indices": TEN - 1}, "indices from -1 to 8, expected at least 0"),
+        ({"indices": TEN.float()}, "indices of torch.float32, expected whole numbers"),
+        ({"crop": torch.rand(10, 3)}, r"crop of shape \(10, 3\), expected \(10, 4\)"),
+        ({"crop": torch.full((10, 4), float("nan"))}, "values of crop that are not finite"),
+        ({"flip": torch.zeros(10)}, "flip of torch.float32, expected true or false"),
+        ({"partner": torch.full((10,), 4)}, "partner from 4 to 4, expected 0 to 3"),
+        (
+            {"partner": torch.tensor([3, 2, 1, 0, 3, 2, 1, 0, 2, 0])},
+            "partner in the last step from 0 to 2, expected 0 to 1",
+        ),
+        ({"mix_weight": torch.full((3,), 1.5)}, "mix_weight from 1.5 to 1.5, expected 0 to 1"),
+        ({"mix_box": torch.full((3, 4), -1)}, "mix_box from -1 to -1, expected at least 0"),
+        ({"mix_box": torch.zeros(3, 3).long()}, r"mix_box of shape \(3, 3\)"),
+    ],
+)
+def test_a_replayed_epoch_that_holds_what_it_cannot_is_refused(
+    replayed: ReplayedLabels, change: dict[str, torch.Tensor], message: str
+) -> None:
+    sound = replayed.shards.read(0)
+    with pytest.raises(BadInput, match=f"epoch 0 of the replayed labels has {message}"):
+        ReplayedLabels([{**sound, **change}], batch=4)
+    later = ReplayedLabels([sound, {**sound, **change}], batch=4)
+    with pytest.raises(BadInput, match=f"epoch 1 of the replayed labels has {message}"):
+        later.view(1, 0, PICK)
+
+
+def test_replayed_probabilities_are_probabilities(replayed: ReplayedLabels) -> None:
+    sound = {"indices": TEN % 9, "target": torch.full((10, 3), 1 / 3)}
+    assert ReplayedLabels([sound], batch=4, form="probabilities").n_classes == 3
+    for wrong in (torch.full((10, 3), 5.0), torch.full((10, 3), -1.0)):
+        with pytest.raises(BadInput, match="expected 0 to 1"):
+            ReplayedLabels([{**sound, "target": wrong}], batch=4, form="probabilities")
+        ReplayedLabels([{**sound, "target": wrong}], batch=4)  # as logits they may be
+
+
+def test_every_replayed_epoch_has_the_classes_of_the_first(replayed: ReplayedLabels) -> None:
+    sound = replayed.shards.read(0)
+    with pytest.raises(BadInput, match=r"epoch 1 .* targets of 5 classes, expected 3"):
+        ReplayedLabels([sound, {**sound, "target": torch.zeros(10, 5)}], batch=4).view(1, 0, PICK)
+
+
+def test_no_replayed_index_reaches_beyond_the_images_of_its_set(make: Any, replayed: ReplayedLabels) -> None:
+    sound = replayed.shards.read(0)
+    beyond = {**sound, "indices": TEN}  # of a set of nine images
+    with pytest.raises(BadInput, match=r"epoch 0 .* indices from 0 to 9, expected 0 to 8"):
+        make(ReplayedLabels([beyond], batch=4))
+    with pytest.raises(BadInput, match=r"epoch 0 .* indices from 0 to 9, expected 0 to 8"):
+        ReplayedLabels([beyond], batch=4, classes=torch.arange(9) // 3)
+    made = make(ReplayedLabels([sound, beyond], batch=4))
+    assert made.labels.count == 9
+    with pytest.raises(BadInput, match=r"epoch 1 .* indices from 0 to 9, expected 0 to 8"):
+        made.labels.view(1, 0, PICK)
 
 
 def test_replayed_labels_need_an_epoch() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -104,3 +106,30 @@ def test_what_cannot_be_kept_is_refused() -> None:
     stored = Codec("smoothed", 2).encode(ROW, "probabilities")
     with pytest.raises(BadInput, match="top_value as float16"):
         QuantisedLabels({**stored, "top_value": stored["top_value"].double()}, Codec("smoothed", 2), 5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "form", "change", "message"),
+    [
+        ("logits", "logits", {"top_index": torch.full((2, 2), 99, dtype=torch.int16)}, "top_index from 99 to 99"),
+        ("logits", "logits", {"top_index": torch.full((2, 2), -1, dtype=torch.int16)}, "expected 0 to 4"),
+        ("logits", "logits", {"top_value": torch.full((2, 2), float("nan")).half()}, "top_value that are not finite"),
+        ("logits", "logits", {"tail": torch.full((2,), float("inf")).half()}, "tail that are not finite"),
+        ("smoothed", "probabilities", {"top_value": torch.full((2, 2), 5.0).half()}, "expected 0 to 1"),
+        ("full", "logits", {"target": torch.full((2, 5), float("inf")).half()}, "target that are not finite"),
+        ("full", "probabilities", {"target": torch.full((2, 5), -1.0).half()}, "expected 0 to 1"),
+    ],
+)
+def test_rows_that_no_encoding_gives_are_refused(
+    kind: Any, form: Any, change: dict[str, torch.Tensor], message: str
+) -> None:
+    codec = Codec(kind, 2)
+    values = torch.full((2, 5), 0.2)
+    stored = {**codec.encode(values, form), **change}
+    with pytest.raises(BadInput, match=f"a row of the quantised labels .*{message}"):
+        QuantisedLabels(stored, codec, 5, form)
+
+
+def test_logits_beyond_half_precision_are_refused_when_they_are_quantised() -> None:
+    with pytest.raises(BadInput, match="not finite"):
+        QuantisedLabels.of(torch.full((2, 5), 1e6), Codec("full"), "logits")

@@ -186,6 +186,15 @@ def test_a_store_of_another_rule_is_refused() -> None:
         RegionLabels(other, [], len(CLASSES))  # type: ignore[arg-type]
 
 
+def test_an_epoch_with_answers_that_are_none_is_refused() -> None:
+    labels = region_labels(rng())
+    broken = {"target": torch.full_like(labels.shards.read(1)["target"], float("nan"))}
+    found = RegionLabels(labels.regions, [labels.shards.read(0), broken], len(CLASSES))  # type: ignore[arg-type]
+    found.view(0, 0, PICK)
+    with pytest.raises(BadInput, match="epoch 1 of the region labels has values of target that are not finite"):
+        found.view(1, 0, PICK)
+
+
 def test_classes_are_kept_small_and_must_fit() -> None:
     labels = region_labels(rng())
     classed = RegionLabels(labels.regions, labels.shards, 3, classes=torch.arange(COUNT) // 3)

@@ -182,3 +182,35 @@ def test_a_truncated_file_is_named(write: Callable, tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(DamagedFile, match="batch_1"):
         read_fkd(tmp_path, ORDERS)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        (0, torch.full((3, 4), float("nan")), "values of crop that are not finite"),
+        (1, torch.tensor(True), r"flip \(\), expected one for each image"),
+        (2, torch.tensor(0), "no permutation"),
+        (3, float("nan"), r"a number in \[0, 1\], found nan"),
+        (3, 1.5, r"a number in \[0, 1\], found 1.5"),
+        (3, 1j, "a number in"),
+        (4, ["a", "b", "c", "d"], "four sides in whole numbers"),
+        (4, 4, "four sides in whole numbers"),
+        (4, [5, 0, 2, 2], r"box \(5, 0, 2, 2\) ends before it begins"),
+        (5, torch.full((3, 3), float("inf")).half(), "values of logits that are not finite"),
+    ],
+)
+def test_a_file_that_holds_what_no_batch_can_is_refused_by_name(
+    write: Callable, tmp_path: Path, place: int, value: object, message: str
+) -> None:
+    content = write()[1, 0]
+    content[place] = value
+    torch.save(content, tmp_path / "epoch_1" / "batch_0.tar")
+    labels = read_fkd(tmp_path, ORDERS)
+    with pytest.raises(DamagedFile, match=rf"epoch_1/batch_0\.tar: .*{message}"):
+        labels.view(1, 0, PICK)
+
+
+def test_an_order_that_leaves_the_images_is_refused(write: Callable, tmp_path: Path) -> None:
+    write()
+    with pytest.raises(BadInput, match=r"epoch 0 .* indices from 0 to 4, expected 0 to 3"):
+        read_fkd(tmp_path, ORDERS, classes=torch.tensor([0, 0, 1, 1]))

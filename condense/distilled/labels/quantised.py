@@ -28,6 +28,7 @@ from torch import Tensor
 from condense import stated
 from condense.distilled.labels.base import LabelBatch, register
 from condense.distilled.labels.classes import ClassesBeside, restored_classes
+from condense.distilled.labels.ranges import misfit, target_misfit
 from condense.distilled.labels.stored import SoftForm, SoftSpec, check_form, soft_rows
 from condense.errors import BadInput, DamagedFile, UnknownName
 
@@ -131,6 +132,14 @@ class Codec:
         rows = rest.repeat(1, classes).scatter(1, index, value)
         return rows / rows.sum(1, keepdim=True)
 
+    def misfit(self, stored: Mapping[str, Tensor], classes: int, form: SoftForm) -> str | None:
+        """What is wrong with the values of what has this codec's schema; nothing when they can be decoded."""
+        if self.kind == "full":
+            return target_misfit("target", stored["target"], form)
+        found = misfit("top_index", stored["top_index"], 0, classes - 1)
+        found = found or target_misfit("top_value", stored["top_value"], form)
+        return found or (misfit("tail", stored["tail"]) if self.kind == "logits" else None)
+
     def spec(self) -> dict[str, Any]:
         """Plain JSON values; `Codec(**spec)` is equal to this one."""
         return {"kind": self.kind} | ({} if self.kind == "full" else {"k": self.k})
@@ -148,6 +157,9 @@ class QuantisedLabels(ClassesBeside):
         form: what decoded rows are.
         temperature: of logits, as in `SoftLabels`; for probabilities, the one they were made with.
         classes: (M,) the class that each image was made for, where there is one.
+
+    Raises:
+        BadInput: for tensors that are not of the codec's schema, or values that no encoding gives.
     """
 
     stored: Mapping[str, Tensor]
@@ -182,6 +194,8 @@ class QuantisedLabels(ClassesBeside):
             if found is None or found.dtype != getattr(torch, dtype) or tuple(found.shape) != shape:
                 given = "missing" if found is None else f"{found.dtype} {tuple(found.shape)}"
                 raise BadInput(f"quantised labels keep {name} as {dtype} {shape}, found {given}; encode them again")
+        if problem := self.codec.misfit(self.stored, self.n_classes, self.form):
+            raise BadInput(f"a row of the quantised labels {problem}; encode them again")
 
     @property
     def count(self) -> int:

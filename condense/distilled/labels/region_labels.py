@@ -13,7 +13,7 @@ from condense.distilled.labels.base import LabelBatch, register
 from condense.distilled.labels.classes import restored_classes
 from condense.distilled.labels.quantised import FULL, Codec
 from condense.distilled.labels.regions import Regions
-from condense.distilled.labels.replayed import ByEpoch, Epoch, FolderShards, LastEpoch, MemoryShards, Shards
+from condense.distilled.labels.replayed import ByEpoch, Epoch, FolderShards, LastEpoch, MemoryShards, Shards, file_name
 from condense.distilled.labels.stored import SoftForm, SoftSpec, check_form, soft_rows
 from condense.errors import BadInput
 
@@ -111,6 +111,9 @@ class RegionLabels(ByEpoch):
         found = {name: (str(t.dtype).removeprefix("torch."), tuple(t.shape)) for name, t in stored.items()}
         if found != schema:
             raise BadInput(f"epoch {index} of the region labels holds {found}, the rule and the codec need {schema}")
+        if problem := self.codec.misfit(stored, self.n_classes, self.form):
+            place = self.paths().get(file_name(index))
+            raise BadInput(f"epoch {index} of the region labels {problem}" + (f" ({place})" if place else ""))
         return stored
 
 

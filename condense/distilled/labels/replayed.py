@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
@@ -20,14 +20,12 @@ from typing import Any, ClassVar, Protocol, Self
 import torch
 from torch import Tensor
 
+from condense.distilled.labels import epochs
 from condense.distilled.labels.base import LabelBatch, register, stored_file
 from condense.distilled.labels.classes import OptionalClasses, restored_classes
+from condense.distilled.labels.epochs import Epoch
 from condense.distilled.labels.stored import SoftForm, SoftSpec, check_form, soft_rows
 from condense.errors import BadInput, DamagedFile
-
-Epoch = Mapping[str, Tensor]
-_PER_SAMPLE = frozenset({"indices", "target", "crop", "flip", "norm_group", "partner"})
-_PER_STEP = frozenset({"mix_weight", "mix_box"})
 
 
 class Shards(Protocol):
@@ -83,6 +81,7 @@ class LastEpoch:
 
     index: int = -1
     tensors: Epoch = field(default_factory=dict)
+    n_classes: int | None = None  # of every epoch, once one was read
 
 
 class ByEpoch(OptionalClasses, ABC):
@@ -118,9 +117,10 @@ class ReplayedLabels(ByEpoch):
         batch: samples of a step, as in the store.
         form, temperature: what `target` holds, as in `SoftLabels`.
         classes: (M,) the class that each image was made for, where there is one.
+        images: M, which the indices point into; None where neither this nor the classes are given.
 
     Raises:
-        BadInput: for an empty store, or fields that do not fit each other.
+        BadInput: for an empty store, or an epoch whose fields do not fit each other or hold what they cannot.
     """
 
     shards: Shards
@@ -128,6 +128,7 @@ class ReplayedLabels(ByEpoch):
     form: SoftForm = "logits"
     temperature: float = 1.0
     classes: Tensor | None = None
+    images: int | None = None
     _last: LastEpoch = field(default_factory=LastEpoch, repr=False)
 
     kind: ClassVar[str] = "replayed"
@@ -140,19 +141,30 @@ class ReplayedLabels(ByEpoch):
         if len(self.shards) == 0:
             raise BadInput("replayed labels need at least one epoch, the store is empty; run the labelling first")
         check_form(self.form, self.temperature)
-        self._check_classes(self._epoch(0)["target"].shape[1])
+        self._check_classes(self.n_classes)
 
     @property
     def count(self) -> int | None:
-        return None if self.classes is None else len(self.classes)
+        return self.images if self.classes is None else self.classes.numel()
 
     @property
     def n_classes(self) -> int:
-        return self._epoch(0)["target"].shape[1]
+        if self._last.n_classes is None:
+            self._epoch(0)
+        assert self._last.n_classes is not None
+        return self._last.n_classes
+
+    def over(self, images: int) -> Self:
+        """The same labels of a set that stands for so many images: no index may reach beyond them."""
+        if self.count is not None:
+            return self
+        made = replace(self, images=images, _last=replace(self._last))
+        made._require_sound(self._last.index, self._last.tensors)
+        return made
 
     def steps(self, epoch: int) -> int:
         """Steps that the epoch has."""
-        return _steps(len(self._epoch(epoch)["indices"]), self.batch)
+        return epochs.steps(len(self._epoch(epoch)["indices"]), self.batch)
 
     def view(self, epoch: int, step: int, indices: Tensor) -> LabelBatch:
         """The stored step; of `indices` only the device is used.
@@ -164,7 +176,7 @@ class ReplayedLabels(ByEpoch):
         if not 0 <= step < self.steps(epoch):
             raise BadInput(f"epoch {epoch} of the replayed labels has {self.steps(epoch)} steps, step {step} was asked")
         rows = slice(step * self.batch, (step + 1) * self.batch)
-        part = {name: stored[name][rows].to(indices.device) for name in _PER_SAMPLE & stored.keys()}
+        part = {name: stored[name][rows].to(indices.device) for name in epochs.PER_SAMPLE & stored.keys()}
         return LabelBatch(
             indices=part["indices"],
             target=soft_rows(part["target"], self.form, self.temperature),
@@ -203,26 +215,16 @@ class ReplayedLabels(ByEpoch):
 
     def _checked(self, index: int) -> Epoch:
         stored = self.shards.read(index)
-        if problem := _problem(stored, self.batch):
-            raise BadInput(f"epoch {index} of the replayed labels {problem}")
+        self._require_sound(index, stored)
+        self._last.n_classes = stored["target"].shape[1]
         return stored
 
-
-def _problem(stored: Epoch, batch: int) -> str | None:
-    if missing := {"indices", "target"} - stored.keys():
-        return f"lacks {', '.join(sorted(missing))}"
-    if unknown := stored.keys() - _PER_SAMPLE - _PER_STEP:
-        return f"holds {', '.join(sorted(unknown))}, known are {', '.join(sorted(_PER_SAMPLE | _PER_STEP))}"
-    if ("partner" in stored) != ("mix_weight" in stored) or ("mix_box" in stored and "partner" not in stored):
-        return "holds only a part of partner, mix_weight and mix_box"
-    samples = len(stored["indices"])
-    if stored["target"].ndim != 2 or not stored["target"].is_floating_point():
-        return f"has targets of shape {tuple(stored['target'].shape)}; expected a floating-point row for each sample"
-    for name, tensor in stored.items():
-        expected = samples if name in _PER_SAMPLE else _steps(samples, batch)
-        if len(tensor) != expected:
-            return f"has {len(tensor)} rows of {name}, expected {expected}"
-    return None
+    def _require_sound(self, index: int, stored: Epoch) -> None:
+        problem = epochs.problem(stored, self.batch, self.form, self.count, self._last.n_classes)
+        if problem is None:
+            return
+        place = paths(self.shards).get(file_name(index))
+        raise BadInput(f"epoch {index} of the replayed labels {problem}" + (f" ({place})" if place else ""))
 
 
 def _mix(stored: Epoch, part: Epoch, step: int) -> Any:
@@ -235,10 +237,6 @@ def _mix(stored: Epoch, part: Epoch, step: int) -> Any:
         box = None
     device = part["partner"].device
     return Mix(part["partner"], stored["mix_weight"][step].to(device), None if box is None else box.to(device))
-
-
-def _steps(samples: int, batch: int) -> int:
-    return -(-samples // batch)
 
 
 def paths(shards: Shards) -> Mapping[str, Path]:
