@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from condense import _torchvision, files
-from condense.errors import BadInput, DamagedFile, UnknownName
+from condense.distilled.tensor_files import read_plain
+from condense.errors import BadInput, UnknownName
 
 FILES = (".pt", ".pth", ".bin", ".safetensors")
 TORCHVISION = "torchvision:"
@@ -33,11 +34,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
         raise BadInput(f"{path} does not exist; a teacher's file is a state dict as .pt, .pth or .safetensors")
     if path.suffix == ".safetensors":
         return files.read_tensors(path)
-    try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a damaged or a pickled file makes of the reader
-        # PyTorch's own text advises to read the file in the way that runs what is in it.
-        raise DamagedFile(path, f"not a file of plain tensors: {type(error).__name__}") from error
+    content = read_plain(path)
     for key in _NESTED:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]

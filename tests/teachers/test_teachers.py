@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
+import numpy as np
 import pytest
 import torch
 
@@ -164,7 +165,8 @@ def test_weights_of_a_file_are_loaded_and_measured(
     with open_run() as run:
         ours = teachers.train_teacher(split, space, NETWORK, RECIPE.replace(epochs=10), run)
         assert ours.accuracy > 0.6
-        torch.save({"state_dict": {f"module.{name}": value for name, value in ours.state.items()}}, tmp_path / "a.pt")
+        wrapped = {f"module.{name}": value for name, value in ours.state.items()}
+        torch.save({"state_dict": wrapped, "best_acc": np.float64(0.9)}, tmp_path / "a.pt")
         files.write_tensors(tmp_path / "b.safetensors", ours.state)
         for name in ("a.pt", "b.safetensors"):
             found = teachers.teacher(f"{NETWORK}@{tmp_path / name}", split, space, RECIPE, run)
