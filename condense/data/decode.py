@@ -24,7 +24,8 @@ _THREADS = min(4, os.cpu_count() or 1)  # decoding releases the interpreter lock
 _GREY = {"1", "L", "LA"}
 _DEEP = {"I", "F", "I;16", "I;16L", "I;16B", "I;16N"}  # more than 8 bits: converting would clip, not scale
 
-_FAILURES = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises on broken files
+# What Pillow raises on broken files; a type where a header holds a number of another kind.
+FAILURES = (OSError, SyntaxError, ValueError, TypeError, Image.DecompressionBombError)
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def _pixels(encoded: Encoded, form: Form, describe: Callable[[], str]) -> tuple[
         raise BadInput(f"{describe()} is in colour and the training images are grey; make them all grey or all colour")
     try:
         image = image.convert("L" if channels == 1 else "RGB")
-    except _FAILURES as error:
+    except FAILURES as error:
         raise _undecodable(describe(), error) from error
     resized = image.size != (width, height)
     if resized and not form.fit:
@@ -138,7 +139,7 @@ def _opened(encoded: Encoded, describe: Callable[[], str]) -> Image.Image:
     try:
         # Files are read whole, since Pillow keeps one open until its pixels are asked for.
         image = encoded if isinstance(encoded, Image.Image) else Image.open(io.BytesIO(content(encoded)))
-    except _FAILURES as error:
+    except FAILURES as error:
         raise _undecodable(describe(), error) from error
     if image.mode in _DEEP:
         raise BadInput(f"{describe()} has more than 8 bits a channel (mode {image.mode}); convert it to 8 bits")

@@ -17,6 +17,7 @@ from torch import Tensor
 from condense import preprocessing
 from condense.distilled.container import DistilledSet
 from condense.distilled.labels import HardLabels, Labels, Representations, SoftLabels
+from condense.distilled.tensor_files import require_dense
 from condense.errors import BadInput
 
 if TYPE_CHECKING:
@@ -77,11 +78,7 @@ def in_space(images: Tensor, request: Request, stated: str | None = None) -> tup
         BadInput: when the space is neither stated nor given, or the values contradict it.
     """
     train = request.dataset.train
-    if images.ndim != 4 or tuple(images.shape[1:]) != train.shape:
-        raise BadInput(
-            f"{request.source}: {request.dataset.name} has images of (C, H, W) = {train.shape}, found an array of "
-            f"{tuple(images.shape)}; name the data set that the images were made from"
-        )
+    require_images(images, request)
     space = request.space or stated or ("uint8" if images.dtype == torch.uint8 else None)
     if space is None:
         raise BadInput(f"{request.source} does not state the pixel space of its images; {_SPACE_HINT}")
@@ -92,6 +89,17 @@ def in_space(images: Tensor, request: Request, stated: str | None = None) -> tup
     if space == "uint8":
         return images.to(torch.uint8), normalised
     return (normalised.forward(images) if space == "raw01" else images), normalised
+
+
+def require_images(images: Tensor, request: Request) -> None:
+    """Refuses, with BadInput, what are no images of the data set: dense, real, (M, C, H, W) with M of at least 1."""
+    require_dense(images, request.source)
+    shape = request.dataset.train.shape
+    if images.ndim != 4 or tuple(images.shape[1:]) != shape:
+        raise BadInput(
+            f"{request.source}: {request.dataset.name} has images of (C, H, W) = {shape}, found an array of "
+            f"{tuple(images.shape)}; name the data set that the images were made from"
+        )
 
 
 def _check_values(images: Tensor, space: str, source: Path) -> None:
@@ -123,7 +131,8 @@ def require_folder(request: Request, *names: str) -> Path:
 
 
 def require_pairs(images: Tensor, values: Tensor, request: Request) -> None:
-    """Refuses, with BadInput, labels that are not one for each image."""
+    """Refuses, with BadInput, labels that are no dense, real tensor, or not one for each image."""
+    require_dense(values, request.source)
     found = f"{len(values)} labels" if values.ndim else "a single number"
     if values.ndim == 0 or len(values) != len(images):
         raise BadInput(

@@ -21,18 +21,38 @@ _NUMBERS: list[Any] = [
     *(type(np.dtype(kind)) for kind in (np.int32, np.int64, np.float32, np.float64)),
 ]
 
+_DTYPES = frozenset(
+    {
+        *(torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),
+        *(torch.float16, torch.bfloat16, torch.float32, torch.float64),
+    }
+)
+
 
 def read_tensor(path: Path) -> Tensor:
     """One tensor, on the CPU.
 
     Raises:
-        BadInput: when the file is absent or holds something else than one tensor.
+        BadInput: when the file is absent or holds something else than one dense, real tensor that is not empty.
         DamagedFile: when it cannot be read as tensors alone; code in it is never run.
     """
     value = read_plain(path)
     if not isinstance(value, Tensor):
         raise BadInput(f"{path} holds {type(value).__name__}, expected one tensor; save the tensor by itself")
+    require_dense(value, path)
     return value.detach()
+
+
+def require_dense(tensor: Tensor, place: Path) -> None:
+    """Refuses, with BadInput, what is no dense, real tensor with at least one element; `place` is named."""
+    if tensor.is_nested or tensor.layout != torch.strided or tensor.device.type == "meta":
+        kind = "nested" if tensor.is_nested else "without values" if tensor.device.type == "meta" else "sparse"
+        raise BadInput(f"{place} holds a tensor that is {kind}, expected a dense one; save tensor.to_dense()")
+    if tensor.dtype not in _DTYPES:
+        found = str(tensor.dtype).removeprefix("torch.")
+        raise BadInput(f"{place} holds a tensor of {found}, expected whole or floating-point numbers; convert it")
+    if tensor.numel() == 0:
+        raise BadInput(f"{place} holds an empty tensor, {tuple(tensor.shape)}; save it again")
 
 
 def read_number(path: Path) -> float:
@@ -42,9 +62,11 @@ def read_number(path: Path) -> float:
         BadInput, DamagedFile: as `read_tensor`.
     """
     value = read_plain(path)
-    if isinstance(value, Tensor) and value.numel() == 1:
-        return float(value)
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if isinstance(value, Tensor):
+        require_dense(value, path)
+        if value.numel() == 1:
+            return float(value)
+    if isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool):
         return float(value)
     raise BadInput(f"{path} holds {type(value).__name__}, expected one number")
 
@@ -53,7 +75,7 @@ def read_sharded(folder: Path, stem: str) -> Tensor:
     """`<stem>.pt`, or its shards `<stem>_0.pt`, `<stem>_1.pt`, ... in numeric order, joined along the first axis.
 
     Raises:
-        BadInput: when there is neither, both, or a shard is missing.
+        BadInput: when there is neither, both, a shard is missing, or they do not fit each other.
     """
     whole = folder / f"{stem}.pt"
     shards = _shards(folder, stem)
@@ -63,7 +85,14 @@ def read_sharded(folder: Path, stem: str) -> Tensor:
         return read_tensor(whole)
     if not shards:
         raise BadInput(f"{folder} holds no {stem}.pt and no {stem}_0.pt; give the folder of the published set")
-    return torch.cat([read_tensor(path) for path in shards])
+    parts = [read_tensor(path) for path in shards]
+    for path, part in zip(shards, parts, strict=True):
+        if part.ndim == 0 or part.shape[1:] != parts[0].shape[1:]:
+            raise BadInput(
+                f"{path} holds a tensor of {tuple(part.shape)}, {shards[0].name} one of {tuple(parts[0].shape)}; they "
+                "should be alike but for the first number: fetch the shards of one run"
+            )
+    return torch.cat(parts)
 
 
 def _shards(folder: Path, stem: str) -> list[Path]:

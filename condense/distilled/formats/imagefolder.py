@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from condense import files
+from condense.data.decode import FAILURES
 from condense.distilled.container import DistilledSet
 from condense.distilled.exchange import label_values, pictures, require_plain, rounding
 from condense.distilled.foreign import Request, compose, in_space, require_folder
@@ -89,13 +90,13 @@ def _folder_names(classes: tuple[str, ...]) -> list[str]:
 
 
 def _picture(path: Path, shape: tuple[int, int, int]) -> Tensor:
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     try:
         with Image.open(path) as opened:
             opened.load()
             picture = opened
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+    except FAILURES as error:
         raise DamagedFile(path, f"not a picture that can be decoded: {error}") from error
     if picture.mode not in _MODES:
         raise BadInput(f"{path} has the mode {picture.mode}, expected 8-bit grey or colour without transparency")

@@ -9,22 +9,30 @@ import io
 import json
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from pydantic import BaseModel
 from torch import Tensor
 
-from condense import files, preprocessing
+from condense import files, preprocessing, stated
 from condense.distilled.container import DistilledSet
 from condense.distilled.exchange import label_values, require_plain
-from condense.distilled.foreign import Request, as_labels, compose, in_space, require_pairs
-from condense.distilled.labels import HardLabels, Labels, Representations, SoftLabels
+from condense.distilled.foreign import Request, as_labels, compose, in_space, require_images, require_pairs
+from condense.distilled.labels import HardLabels, Labels, LabelSpec, Representations, SoftLabels
+from condense.distilled.labels.stored import SoftSpec
 from condense.distilled.replacing import require_archive
 from condense.errors import BadInput, DamagedFile
 
 SUMMARY = "one .npz file with images and labels"
+# What NumPy raises on broken files; a header may ask for more memory than there is.
+_FAILURES = (
+    *(ValueError, TypeError, OSError, EOFError, KeyError, MemoryError, OverflowError, SyntaxError),
+    *(NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error),
+)
 
 
 def read(request: Request) -> DistilledSet:
@@ -32,15 +40,20 @@ def read(request: Request) -> DistilledSet:
     arrays = _load(request.source)
     if missing := {"images", "labels"} - arrays.keys():
         raise BadInput(f"{request.source} lacks {', '.join(sorted(missing))}; found {', '.join(sorted(arrays))}")
-    values = torch.from_numpy(arrays["labels"])
-    images = _channels_first(torch.from_numpy(arrays["images"]), request.dataset.train.shape)
+    values = _tensor(arrays, "labels", request.source)
+    images = _channels_first(_tensor(arrays, "images", request.source), request.dataset.train.shape)
+    require_images(images, request)
     require_pairs(images, values, request)
     if "about" not in arrays:
         images, space = in_space(images, request)
         return compose(request, "npz", images, space, as_labels(values, request))
-    about = _described(request, arrays["about"])
-    space = preprocessing.resolve(about["preprocessing"], train=request.dataset.train, cache_dir=request.cache_dir)
-    return compose(request, "npz", images, space, _labels(values, about["labels"]), about["step_size"])
+    try:
+        about = _described(request, arrays["about"])
+        space = preprocessing.resolve(about.preprocessing, train=request.dataset.train, cache_dir=request.cache_dir)
+        labels = _labels(values, about.labels)
+    except stated.Misstated as error:
+        raise DamagedFile(request.source, f"`about` is not what an export writes: {error}") from error
+    return compose(request, "npz", images, space, labels, about.step_size)
 
 
 def write(distilled: DistilledSet, target: Path) -> list[str]:
@@ -70,16 +83,29 @@ def write(distilled: DistilledSet, target: Path) -> list[str]:
     return []
 
 
-def _load(path: Path) -> dict[str, np.ndarray]:
+def _load(path: Path) -> dict[str, Any]:
     if path.is_dir():
         raise BadInput(f"{path} is a folder where an .npz file was expected")
     try:
         with path.open("rb") as handle, np.load(handle, allow_pickle=False) as archive:
             return dict(archive)
-    except (ValueError, TypeError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+    except _FAILURES as error:
         # NumPy takes whatever it does not know for a pickle, and then advises to load it unsafely.
         reason = "not an .npz file, or one that holds pickled objects" if "pickle" in str(error) else str(error)
         raise DamagedFile(path, f"cannot be read as an .npz file: {reason}") from error
+
+
+def _tensor(arrays: Mapping[str, Any], name: str, source: Path) -> Tensor:
+    """An array of the archive; members that are no arrays come as bytes."""
+    array = arrays[name]
+    if not isinstance(array, np.ndarray):
+        raise DamagedFile(source, f"its {name} are no NumPy array")
+    if array.dtype.kind not in "biuf" or not array.dtype.isnative or array.dtype == np.longdouble:
+        raise BadInput(
+            f"{source}: the {name} are an array of {array.dtype.str}, expected whole or floating-point numbers of up "
+            "to 64 bits in the byte order of this machine; convert them"
+        )
+    return torch.from_numpy(array)
 
 
 def _channels_first(images: Tensor, shape: tuple[int, int, int]) -> Tensor:
@@ -89,14 +115,20 @@ def _channels_first(images: Tensor, shape: tuple[int, int, int]) -> Tensor:
     return images
 
 
-def _described(request: Request, text: np.ndarray) -> dict[str, Any]:
+class _About(BaseModel):
+    classes: tuple[str, ...]
+    labels: dict[str, Any]
+    preprocessing: dict[str, Any]
+    step_size: float | None
+
+
+def _described(request: Request, text: Any) -> _About:
     try:
-        about: dict[str, Any] = json.loads(str(text))
-        classes = tuple(about["classes"])
-        for name in ("preprocessing", "labels", "step_size"):
-            about[name]
-    except (ValueError, TypeError, KeyError) as error:
+        content = json.loads(str(text))
+    except (ValueError, RecursionError) as error:
         raise DamagedFile(request.source, f"`about` is not what an export writes: {error!r}") from error
+    about: _About = stated.read(_About, content)
+    classes = about.classes
     if request.space is not None or request.label_form is not None:
         raise BadInput(f"{request.source} states its pixel space and labels itself; leave out --space and --label-form")
     if classes != request.dataset.train.classes:
@@ -108,8 +140,12 @@ def _described(request: Request, text: np.ndarray) -> dict[str, Any]:
 
 
 def _labels(values: Tensor, spec: dict[str, Any]) -> Labels:
-    if spec["kind"] == "hard":
-        return HardLabels(values, spec["n_classes"])
-    if spec["kind"] == "soft":
-        return SoftLabels(values, spec["form"], spec["temperature"])
-    return Representations(values)
+    kind = spec.get("kind")
+    given = stated.read(SoftSpec if kind == "soft" else LabelSpec, spec, "labels")
+    if kind == "hard":
+        return HardLabels(values, given.n_classes)
+    if kind == "soft":
+        return SoftLabels(values, given.form, given.temperature)
+    if kind == "representation":
+        return Representations(values)
+    raise stated.Misstated(f"labels.kind: expected hard, soft or representation, found {kind!r}")

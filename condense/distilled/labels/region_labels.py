@@ -11,9 +11,10 @@ from torch import Tensor
 
 from condense.distilled.labels.base import LabelBatch, register
 from condense.distilled.labels.classes import restored_classes
+from condense.distilled.labels.epochs import Epoch
 from condense.distilled.labels.quantised import FULL, Codec
 from condense.distilled.labels.regions import Regions
-from condense.distilled.labels.replayed import ByEpoch, Epoch, FolderShards, LastEpoch, MemoryShards, Shards, file_name
+from condense.distilled.labels.replayed import ByEpoch, FolderShards, LastEpoch, MemoryShards, Shards, file_name
 from condense.distilled.labels.stored import SoftForm, SoftSpec, check_form, soft_rows
 from condense.errors import BadInput
 
