@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 from pathlib import Path
 from types import SimpleNamespace
@@ -174,3 +175,62 @@ def test_wrong_columns_are_named(tmp_path: Path, table: dict[str, list[object]],
         pq.write_table(pa.table(table), tmp_path / f"{split}.parquet")
     with pytest.raises(BadInput, match=message):
         load(str(tmp_path))
+
+
+IMAGE = b"no picture"
+GOOD = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+
+
+def written(folder: Path, split: str, images: pa.Array | None, labels: list[int], features: object = None) -> Path:
+    """One shard as other software may write it."""
+    table = pa.table({"label": labels} | ({} if images is None else {"image": images}))
+    if features is not None:
+        table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    folder.mkdir(exist_ok=True)
+    pq.write_table(table, folder / f"{split}.parquet")
+    return folder
+
+
+def embedded(count: int, kind: pa.DataType = GOOD, content: object = IMAGE) -> pa.Array:
+    return pa.array([{"bytes": content, "path": None}] * count, kind)
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        embedded(2, pa.struct({"bytes": pa.string(), "path": pa.string()}), "text"),
+        embedded(2, pa.struct({"bytes": pa.int64(), "path": pa.string()}), 5),
+        pa.array([IMAGE] * 2, pa.binary()),
+        None,
+    ],
+)
+@pytest.mark.parametrize("split", ["train-1", "test"])
+def test_every_shard_has_a_column_of_images(tmp_path: Path, split: str, images: pa.Array | None) -> None:
+    for name in ("train-0", "train-1", "test"):
+        written(tmp_path / "set", name, embedded(2), [0, 1])
+    written(tmp_path / "set", split, images, [0, 1])
+    with pytest.raises(BadInput, match=rf"{split}\.parquet.* (has no column|must be a struct of bytes and path)"):
+        load(str(tmp_path / "set"))
+
+
+@pytest.mark.parametrize("names", [5, [1, 2], {"a": 1}])
+def test_class_names_are_a_list_of_texts(tmp_path: Path, names: object) -> None:
+    features = {"image": {"_type": "Image"}, "label": {"_type": "ClassLabel", "names": names}}
+    for split in ("train", "test"):
+        written(tmp_path / "set", split, embedded(2), [0, 1], features)
+    with pytest.raises(BadInput, match="class names of 'label' must be a list of texts"):
+        load(str(tmp_path / "set"))
+
+
+def test_a_description_of_columns_that_is_none_leaves_the_names_of_the_columns(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        written(tmp_path / "set", split, embedded(2), [0, 1], ["image", "label"])
+    with pytest.raises(BadInput, match="cannot be decoded"):  # so the columns were found
+        load(str(tmp_path / "set"))
+
+
+def test_a_label_without_a_name_is_bounded_by_the_images(tmp_path: Path) -> None:
+    written(tmp_path / "set", "train", embedded(2), [0, 400_000_000])
+    written(tmp_path / "set", "test", embedded(2), [0, 1])
+    with pytest.raises(BadInput, match="has 2 training images and the label 400000000"):
+        load(str(tmp_path / "set"))

@@ -99,10 +99,12 @@ class _Rows:
 
 def _read(train: Sequence[Path], test: Sequence[Path]) -> Contents:
     columns = _columns(train[0])
+    for path in (*train[1:], *test):
+        _require_images(path, columns.image)
     stated = {path: _labels(path, columns.label) for path in (*train, *test)}
     classes = columns.classes
     if classes is None:
-        classes = tuple(map(str, range(1 + max((int(part.max()) for part in stated.values() if part.size), default=0))))
+        classes = _numbered(train, stated)
     for path, labels in stated.items():
         try:
             checked_labels(labels, len(classes))
@@ -111,14 +113,24 @@ def _read(train: Sequence[Path], test: Sequence[Path]) -> Contents:
     return Contents(_part(train, columns, stated), _part(test, columns, stated), classes)
 
 
+def _numbered(train: Sequence[Path], stated: Mapping[Path, NDArray[np.int64]]) -> tuple[str, ...]:
+    """Class names where the files state none: a training split has an image of every class, so no more than images."""
+    most = max((int(part.max()) for part in stated.values() if part.size), default=0)
+    images = sum(len(stated[path]) for path in train)
+    if most >= max(1, images):
+        raise BadInput(
+            f"{train[0].parent} has {images} training images and the label {most}, and states no class names; encode "
+            "the classes as 0, 1, ..., or state their names"
+        )
+    return tuple(map(str, range(1 + most)))
+
+
 def _part(paths: Sequence[Path], columns: _Columns, stated: Mapping[Path, NDArray[np.int64]]) -> Part:
     rows = _Rows(paths, columns.image)
     return Part(np.concatenate([stated[path] for path in paths]), rows.fetch, rows.describe)
 
 
 def _columns(path: Path) -> _Columns:
-    import pyarrow as pa
-
     schema = _opened(path).schema_arrow
     features = _features(schema.metadata or {})
     image = _named(schema, features, "Image", _IMAGE_NAMES)
@@ -126,17 +138,36 @@ def _columns(path: Path) -> _Columns:
     if image is None or label is None:
         what = "image" if image is None else "label"
         raise BadInput(f"{path} has no column {what!r}, only {', '.join(schema.names)}; rename the column")
-    kind = schema.field(image).type
-    if not pa.types.is_struct(kind) or kind.get_field_index("bytes") < 0:
-        raise BadInput(f"{path}: column {image!r} must be a struct of bytes and path, is {kind}; embed the image files")
+    _require_images(path, image)
     names = features.get(label, {}).get("names")
+    if names and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        raise BadInput(f"{path}: the class names of {label!r} must be a list of texts, found {str(names)[:60]}")
     return _Columns(image, label, tuple(names) if names else None)
+
+
+def _require_images(path: Path, column: str) -> None:
+    """Refuses, with BadInput, a shard without a column of embedded image files."""
+    import pyarrow as pa
+
+    schema = _opened(path).schema_arrow
+    if column not in schema.names:
+        raise BadInput(f"{path} has no column {column!r}, as the first shard has; write the shards alike")
+    kind = schema.field(column).type
+    place = kind.get_field_index("bytes") if pa.types.is_struct(kind) else -1
+    if place < 0 or not (
+        pa.types.is_binary(kind.field(place).type) or pa.types.is_large_binary(kind.field(place).type)
+    ):
+        raise BadInput(
+            f"{path}: column {column!r} must be a struct of bytes and path, is {kind}; embed the image files"
+        )
 
 
 def _features(metadata: Mapping[bytes, bytes]) -> Mapping[str, Any]:
     try:
         features = json.loads(metadata[b"huggingface"])["info"]["features"]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
+        features = None
+    if not isinstance(features, dict):
         return {}  # written by other software: columns are then found by name
     return {name: fact for name, fact in features.items() if isinstance(fact, dict)}
 
