@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -259,3 +260,30 @@ def test_the_fingerprint_is_of_the_pixels_and_not_of_the_container(image_folder:
         Image.open(path).convert("RGB").save(path, "PNG", compress_level=0)
     assert hashlib.sha256((folder / "train/cat/0.png").read_bytes()).digest() != content
     assert load(str(folder)).fingerprint == before
+
+
+@pytest.mark.parametrize("place", ["train/cat/9.png", "test/dog/9.png", "train/ant"])
+def test_a_link_that_leads_nowhere_is_refused_by_name(image_folder: Writer, tmp_path: Path, place: str) -> None:
+    folder = image_folder()
+    (folder / place).symlink_to(tmp_path / "gone")
+    with pytest.raises(BadInput, match=f"{place} is a link that leads nowhere"):
+        load(str(folder))
+
+
+@pytest.mark.parametrize("place", [b"train/b\xff", b"train/cat/\xff.png"])
+def test_names_that_are_not_utf8_are_refused(image_folder: Writer, place: bytes) -> None:
+    folder = image_folder()
+    target = os.fsencode(folder) + b"/" + place
+    if place.endswith(b".png"):
+        shutil.copy(folder / "train" / "cat" / "0.png", target)
+    else:
+        os.mkdir(target)
+    with pytest.raises(BadInput, match=r"\\udcff.*a name that is not UTF-8; rename it"):
+        load(str(folder))
+
+
+def test_annotations_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
+    folder = tiny_imagenet(tmp_path / "tiny")
+    (folder / "val" / "val_annotations.txt").write_bytes(b"val_0.png\tn0\xff\t0\n")
+    with pytest.raises(BadInput, match=r"val_annotations\.txt is not a text in UTF-8"):
+        load(str(folder))

@@ -61,7 +61,11 @@ def _test_images(folder: Path, classes: set[str]) -> _Listed:
 def _annotated(place: Path, classes: set[str]) -> _Listed:
     listed: _Listed = []
     path = place / _ANNOTATIONS
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path} is not a text in UTF-8 ({error.reason}); unpack the archive again") from error
+    for number, line in enumerate(lines, start=1):
         fields = line.split("\t")
         if len(fields) < 2 or fields[1] not in classes:
             raise BadInput(f"{path}, line {number}: expected image, class and box with a class of train/, got {line!r}")
@@ -84,8 +88,21 @@ def _part(listed: _Listed, classes: list[str]) -> Part:
 
 
 def _subfolders(place: Path) -> list[str]:
-    return sorted(path.name for path in place.iterdir() if path.is_dir() and not path.name.startswith("."))
+    found = sorted(path for path in place.iterdir() if not path.name.startswith("."))
+    return [path.name for path in map(_sound, found) if path.is_dir()]
 
 
 def _images(place: Path) -> list[Path]:
-    return sorted(path for path in place.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
+    found = sorted(path for path in place.rglob("*") if path.suffix.lower() in _SUFFIXES)
+    return [path for path in map(_sound, found) if path.is_file()]
+
+
+def _sound(path: Path) -> Path:
+    """The path.  Refuses, with BadInput, what would change the data set without a word, or could not be recorded."""
+    if path.is_symlink() and not path.exists():
+        raise BadInput(f"{path} is a link that leads nowhere; restore what it points to, or remove it")
+    try:
+        path.name.encode()
+    except UnicodeEncodeError as error:
+        raise BadInput(f"{path.parent} holds {path.name!a}, a name that is not UTF-8; rename it") from error
+    return path
