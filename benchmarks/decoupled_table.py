@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -41,12 +41,12 @@ def table(
         for network in students:
             found = {name: outcomes.accuracies(sets, protocol, network) for name, sets in folders.items()}
             print(f"\n{protocol}, {network}\n")
-            print("| row | accuracy (95 % over runs) | by set | runs | updates of each |")
+            print("| row | accuracy (95 %) | by set | runs | updates of each |")
             print("|---|---|---|---|---|")
             for row in chosen:
                 if found[row.name]:
                     made = updates(sizes[row.name], protocol, network)
-                    print(mean_line(row.name, found[row.name], made))
+                    print(mean_line(row.name, found[row.name], [runs for runs in found.values() if runs], made))
             print("\n| row | against | difference (95 %) | p, Holm-corrected in this table | by set | verdict |")
             print("|---|---|---|---|---|---|")
             pairs = [(row.name, other) for row in chosen for other in row.against]
@@ -67,10 +67,10 @@ def table(
     return 0
 
 
-def mean_line(name: str, values: Runs, made: str) -> str:
-    from condense.evaluate.statistics import summary
+def mean_line(name: str, values: Runs, among: Collection[Runs], made: str) -> str:
+    from condense.evaluate.comparisons import mean_of
 
-    whole = summary(list(values.values()))
+    whole = mean_of(values, among)
     return f"| {name} | {interval(whole)} | {of_sets(values)} | {whole.n} | {made} |"
 
 
@@ -92,22 +92,23 @@ def updates(samples: int | None, protocol: str, network: str) -> str:
 
 
 def claim_lines(pairs: Sequence[tuple[str, str]], found: Mapping[str, Runs]) -> list[str]:
-    """How rows stand to each other by the leaderboard's rule: over sets where there are three, else over runs.
+    """How rows stand to each other by the leaderboard's rule, with the spread of all rows that were found.
 
     All pairs that share a run are one family of tests, corrected by Holm's rule as the leaderboard's are.
     """
+    from condense.evaluate.comparisons import adjusted, compare
     from condense.evaluate.leaderboard.words import basis
-    from condense.evaluate.statistics import ALPHA, adjusted, compare
+    from condense.evaluate.statistics import ALPHA
 
-    gaps = {pair: gap for pair in pairs if (gap := compare(found[pair[0]], found[pair[1]])) is not None}
+    everyone = [runs for runs in found.values() if runs]
+    gaps = {pair: gap for pair in pairs if (gap := compare(found[pair[0]], found[pair[1]], everyone)) is not None}
     lines = []
     for ((name, other), gap), p in zip(gaps.items(), adjusted(gaps.values()), strict=True):
-        claim = gap.over_runs if gap.over_sets is None else gap.over_sets
         means = " ".join(f"{100 * value:+.2f}" for value in gap.by_set.values())
         verdict = f"not separated ({'runs' if gap.over_sets is None else 'distillation seeds'})"
         if p < ALPHA:
             verdict = f"{'ahead' if gap.mean > 0 else 'behind'} {basis(gap)}"
-        lines.append(f"| {name} | {other} | {interval(claim, '+')} | {p:.2g} | {means} | {verdict} |")
+        lines.append(f"| {name} | {other} | {interval(gap.decisive, '+')} | {p:.2g} | {means} | {verdict} |")
     return lines
 
 

@@ -99,10 +99,10 @@ def commands(row: Setting, seed: int, results: Path, threads: int) -> list[list[
 
 def table(results: Path) -> int:
     """Prints what is there of every row, and how FRePo stands to random images."""
-    from condense.evaluate.statistics import compare, summary
+    from condense.evaluate.comparisons import compare, mean_of
 
     outcomes = Outcomes(results)
-    print("| IPC | protocol | network | row | accuracy (95 % over runs) | runs | of each set |")
+    print("| IPC | protocol | network | row | accuracy (95 %) | runs | of each set |")
     print("|---|---|---|---|---|---|---|")
     gaps = []
     for ipc in BUDGETS:
@@ -116,14 +116,15 @@ def table(results: Path) -> int:
                     if row.ipc == ipc
                 }
                 where = f"| {ipc} | {protocol} | {network} |"
+                judged = [values for values in found.values() if values]
                 for method, values in found.items():
                     if values:
-                        mean = interval(summary(list(values.values())))
+                        mean = interval(mean_of(values, judged))
                         print(f"{where} {method} | {mean} | {len(values)} | {of_sets(values)} |")
-                if (gap := compare(found["frepo"], found["random"])) is not None:
+                if (gap := compare(found["frepo"], found["random"], judged)) is not None:
                     sets = ", ".join(f"{100 * value:+.2f}" for value in gap.by_set.values())
-                    gaps.append(f"{where} {interval(gap.over_runs, '+')} | {gap.over_runs.n} | {sets} |")
-    print("\n| IPC | protocol | network | frepo - random (95 % over runs) | pairs | of each distillation seed |")
+                    gaps.append(f"{where} {interval(gap.decisive, '+')} | {gap.over_runs.n} | {sets} |")
+    print("\n| IPC | protocol | network | frepo - random (95 %) | pairs | of each distillation seed |")
     print("|---|---|---|---|---|---|")
     print("\n".join(gaps))
     return 0

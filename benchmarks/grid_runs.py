@@ -68,21 +68,25 @@ def of_sets(values: Runs) -> str:
     return ", ".join(f"{100 * mean:.2f}" for mean in by_set(values).values())
 
 
-def difference(first: Mapping[Any, float], second: Mapping[Any, float]) -> dict[str, Any] | None:
-    """first - second in points, by distillation and evaluation seed: the mean of each distilled pair, and how well the
-    mean over these sets is known; p by the rule of the tables. None when they share no run.
-    """
-    from condense.evaluate.statistics import compare
+def difference(first: Runs, second: Runs, among: Collection[Runs] = ()) -> dict[str, Any] | None:
+    """first - second in points, by distillation and evaluation seed: the mean of each distilled pair, how well the mean
+    over these sets is known, and the interval and p by the rule of the tables, uncorrected.
 
-    gap = compare(first, second)
+    among: what else was measured alike, these two with it, and tells how far sets of one method lie apart.
+    None when they share no run.
+    """
+    from condense.evaluate.comparisons import compare
+
+    gap = compare(first, second, among)
     if gap is None:
         return None
-    half = gap.over_runs.half
+    half, of_these = gap.decisive.half, gap.over_runs.half
     return {
         "mean": 100 * gap.mean,
         "by_distillation_seed": {str(seed): 100 * value for seed, value in gap.by_set.items()},
         "pairs": gap.over_runs.n,
-        "half_interval_over_runs": None if half is None else 100 * half,
+        "half_interval": None if half is None else 100 * half,
+        "half_interval_over_runs": None if of_these is None else 100 * of_these,
         "p": gap.p,
     }
 

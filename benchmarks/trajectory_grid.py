@@ -15,12 +15,12 @@ others with the step size that they bring (`mtt`). What soft labels are worth st
 labels that are not learned.
 
 `table` prints the mean of every row with the means of its distilled sets, the paired differences of all methods, and of
-every ingredient, by `hard-dsa` and where both sides share it by their own protocol. An interval over runs takes runs as
-independent although evaluations of one set share it; so the differences of each distillation seed stand beside it, and
-a method is ahead only where they agree. p is two-sided by that rule (condense.evaluate.statistics), corrected by Holm
-over the pairs of methods at one budget and protocol; pairs with an ingredient are a family of their own. The row `ast`
-is AST without its gradient penalty. `datm-without-initial` is its authors' other start, any real images with the labels
-of one expert instead of the mean of those that recognise them. `table` needs the records alone.
+every ingredient, by `hard-dsa` and where both sides share it by their own protocol. Intervals and tests are those of
+the leaderboard (condense.evaluate.comparisons): over sets, with the variance between sets of all rows of a budget and
+protocol, or over runs where that is wider; rows of one set have theirs over runs alone. p is two-sided, corrected by
+Holm over the pairs of methods at one budget and protocol; pairs with an ingredient are a family of their own. The row
+`ast` is AST without its gradient penalty. `datm-without-initial` is its authors' other start, any real images with the
+labels of one expert instead of the mean of those that recognise them. `table` needs the records alone.
 
 What the size changes of the published settings: windows and ramps end within 8 epochs; the average of FTD keeps 9 % of
 its start after 200 steps, as theirs does after 5,000 at IPC 10 (61 % at IPC 1); images move by 1,000 times the
@@ -39,7 +39,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -188,15 +188,16 @@ def table(rows: list[Setting], seeds: int, results: str) -> int:
         for protocol in filter(None, (PROTOCOL, row.own)):
             place = (protocol, NETWORK)
             found[protocol, row.name, row.ipc] = outcomes.of_settings(row.method, row.ipc, row.fields, seeds, place)
-    print(f"| IPC | row | {PROTOCOL} (95 % over runs) | runs | of each set | own protocol (95 % over runs) |")
+    print(f"| IPC | row | {PROTOCOL} (95 %) | runs | of each set | own protocol (95 %) |")
     print("|---|---|---|---|---|---|")
     for row in rows:
         values = found[PROTOCOL, row.name, row.ipc]
         other = found.get((row.own, row.name, row.ipc), {})
         if values or other:
-            judged = f"{row.own}: {_mean(other)}" if other else ""
+            common, own = (_judged_alike(found, protocol, row.ipc) for protocol in (PROTOCOL, row.own))
+            judged = f"{row.own}: {_mean(other, own)}" if other else ""
             label = row.title or row.name
-            print(f"| {row.ipc} | {label} | {_mean(values)} | {len(values)} | {of_sets(values)} | {judged} |")
+            print(f"| {row.ipc} | {label} | {_mean(values, common)} | {len(values)} | {of_sets(values)} | {judged} |")
     _print_pairs(rows, found)
     return 0
 
@@ -212,32 +213,38 @@ def pairs(rows: list[Setting]) -> Iterator[tuple[Setting, Setting]]:
 
 
 def _print_pairs(rows: list[Setting], found: Mapping[tuple[str | None, str, int], Runs]) -> None:
-    from condense.evaluate.statistics import Comparison, adjusted, compare
+    from condense.evaluate.comparisons import Comparison, adjusted, compare
 
     families: dict[tuple[int, str, bool], list[tuple[str, Comparison]]] = {}
     for first, second in pairs(rows):
         for protocol in (PROTOCOL, first.own if first.own == second.own else None):
             if protocol is None:
                 continue
-            gap = compare(found[protocol, first.name, first.ipc], found[protocol, second.name, second.ipc])
+            runs = [found[protocol, row.name, row.ipc] for row in (first, second)]
+            gap = compare(*runs, _judged_alike(found, protocol, first.ipc))
             if gap is not None:
                 label = f"{first.title or first.name} - {second.title or second.name}"
                 family = first.ipc, protocol, second.name == second.method
                 families.setdefault(family, []).append((label, gap))
-    print("\n| IPC | protocol | first - second | paired difference (95 % over runs) | pairs | ", end="")
+    print("\n| IPC | protocol | first - second | paired difference (95 %) | pairs | ", end="")
     print("of each distillation seed | p (Holm) |")
     print("|---|---|---|---|---|---|---|")
     for (ipc, protocol, _), gaps in families.items():
         for (label, gap), p in zip(gaps, adjusted(gap for _, gap in gaps), strict=True):
-            runs = gap.over_runs
             sets = ", ".join(f"{100 * value:+.2f}" for value in gap.by_set.values())
-            print(f"| {ipc} | {protocol} | {label} | {interval(runs, '+')} | {runs.n} | {sets} | {p:.2g} |")
+            wide, n = interval(gap.decisive, "+"), gap.over_runs.n
+            print(f"| {ipc} | {protocol} | {label} | {wide} | {n} | {sets} | {p:.2g} |")
 
 
-def _mean(values: Runs) -> str:
-    from condense.evaluate.statistics import summary
+def _judged_alike(found: Mapping[tuple[str | None, str, int], Runs], protocol: str | None, ipc: int) -> list[Runs]:
+    """Every row of one protocol and budget, which together tell how far sets of one row lie apart."""
+    return [runs for (name, _, budget), runs in found.items() if (name, budget) == (protocol, ipc) and runs]
 
-    return interval(summary(list(values.values()))) if values else ""
+
+def _mean(values: Runs, among: Collection[Runs]) -> str:
+    from condense.evaluate.comparisons import mean_of
+
+    return interval(mean_of(values, among)) if values else ""
 
 
 if __name__ == "__main__":

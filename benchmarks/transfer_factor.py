@@ -7,11 +7,12 @@ Each experiment states its hypothesis, and the one target and use that it is abo
 of KRR-ST with and without one change, everything else and all seeds equal, and judges both under one protocol beside
 random images with teacher features, from which both start. For every target and use it writes three paired differences
 in points: unchanged - random, changed - random, changed - unchanged. The last one in the stated cell tests the
-hypothesis, by the rule of the tables for "better" and "worse"; "within" holds when the 95 % interval over runs and the
-mean of each distillation seed lie inside the margin. No correction is made for the other cells, which are there to be
-looked at. What is believed is written to the JSON before anything is made, and the verdict after. Interrupted, it
-resumes. The unchanged and the random sets are those of the table of `transfer.py`, whose records are used and completed
-unless --set or a frozen teacher makes them others; changed ones stay out of it.
+hypothesis, by the rule of the tables for "better" and "worse"; "within" holds when its 95 % interval and the mean of
+each distillation seed lie inside the margin. The three sides of a cell tell how far sets of one side lie apart. No
+correction is made for the other cells, which are there to be looked at. What is believed is written to the JSON before
+anything is made, and the verdict after. Interrupted, it resumes. The unchanged and the random sets are those of the
+table of `transfer.py`, whose records are used and completed unless --set or a frozen teacher makes them others; changed
+ones stay out of it.
 """
 
 from __future__ import annotations
@@ -198,7 +199,7 @@ def verdict(experiment: Experiment, found: Mapping[str, Any] | None) -> str:
     """ "holds", "refuted" (the contrary is shown), "open", or why nothing was tested."""
     if found is None:
         return "not tested: the stated cell was not measured"
-    mean, half = found["mean"], found["half_interval_over_runs"]
+    mean, half = found["mean"], found["half_interval"]
     if experiment.expects == "within":
         if half is None:
             return "open"
@@ -255,8 +256,9 @@ def _differences(runs: Mapping[str, Runs]) -> list[dict[str, Any]]:
     for cell in sorted(set.intersection(*(set(found) for found in runs.values()))):
         line: dict[str, Any] = dict(zip(("target", "network", "use"), cell, strict=True))
         line |= {side: 100 * summary(list(found[cell].values())).mean for side, found in runs.items()}
+        sides = [found[cell] for found in runs.values()]
         for first, second in (("unchanged", "random"), ("changed", "random"), ("changed", "unchanged")):
-            line[f"{first} - {second}"] = difference(runs[first][cell], runs[second][cell])
+            line[f"{first} - {second}"] = difference(runs[first][cell], runs[second][cell], sides)
         lines.append(line)
     return lines
 

@@ -9,17 +9,18 @@ networks.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from condense import files
 from condense.errors import BadInput
-from condense.evaluate import statistics
+from condense.evaluate import comparisons, statistics
+from condense.evaluate.comparisons import Comparison, Rank, Runs
 from condense.evaluate.leaderboard.rows import Row
 from condense.evaluate.leaderboard.rows import rows as rows_of
 from condense.evaluate.records import Record
-from condense.evaluate.statistics import Comparison, Rank
+from condense.evaluate.statistics import Summary
 from condense.identity import digest
 
 BASELINE = "random"
@@ -51,6 +52,7 @@ class Table:
     rows: tuple[Row, ...]
     references: tuple[Row, ...]  # the whole training set, of this budget or, failing that, of any other
     ranks: tuple[Rank | None, ...]  # one per row
+    p_values: Mapping[frozenset[int], float]  # of two ranked rows by their places, corrected over the table
 
     @cached_property
     def baseline(self) -> Row | None:
@@ -72,7 +74,18 @@ class Table:
         against = self.beside(row)
         if against is None or row is against:
             return None
-        return statistics.compare(row.runs(self.panel), against.runs(self.panel))
+        return comparisons.compare(row.runs(self.panel), against.runs(self.panel), self._runs(self.panel))
+
+    def corrected_gain(self, row: Row) -> float | None:
+        """The p value of `gain`, corrected with all pairs of the table as the ranks are; None where these have none."""
+        against = self.beside(row)
+        places = frozenset(place for place, other in enumerate(self.rows) if other is row or other is against)
+        return self.p_values.get(places)
+
+    def mean(self, row: Row, networks: Sequence[str]) -> Summary | None:
+        """Mean of a row on these networks, with the interval over sets where it has several; None without a number."""
+        runs = row.runs(networks)
+        return comparisons.mean_of(runs, self._runs(networks)) if runs else None
 
     def recovery(self, row: Row) -> float | None:
         """Accuracy that is missing to the whole training set (HLR), in a table with hard labels."""
@@ -84,6 +97,9 @@ class Table:
 
     def row(self, method: str, setting: str) -> Row | None:
         return next((row for row in self.rows if (row.method, row.setting) == (method, setting)), None)
+
+    def _runs(self, networks: Sequence[str]) -> list[Runs]:
+        return [runs for row in self.rows if (runs := row.runs(networks))]
 
 
 def tables(records: Iterable[Record]) -> list[Table]:
@@ -123,9 +139,9 @@ def _table(key: Key, sample: Record, rows: Sequence[Row], references: Sequence[R
 
     ordered = sorted(rows, key=order)
     ranked = [row for row in ordered if means[id(row)] is not None]
-    ranks: list[Rank | None] = [*statistics.ranks([row.runs(panel) for row in ranked])]
-    ranks += [None] * (len(ordered) - len(ranked))
-    return Table(key, sample, tuple(networks), panel, tuple(ordered), tuple(references), tuple(ranks))
+    found = comparisons.standings([row.runs(panel) for row in ranked])
+    ranks = (*found.ranks, *[None] * (len(ordered) - len(ranked)))
+    return Table(key, sample, tuple(networks), panel, tuple(ordered), tuple(references), ranks, found.p_values)
 
 
 def _same_measure(records: Sequence[Record], where: str) -> None:

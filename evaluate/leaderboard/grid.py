@@ -6,19 +6,25 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from condense.evaluate import statistics
+from condense.evaluate.comparisons import Rank
 from condense.evaluate.leaderboard import reported
 from condense.evaluate.leaderboard.board import Table
 from condense.evaluate.leaderboard.reported import Reported
-from condense.evaluate.leaderboard.rows import PARTS, Row, Score
-from condense.evaluate.statistics import Rank, Summary
+from condense.evaluate.leaderboard.rows import PARTS, Row
+from condense.evaluate.statistics import Summary
 from condense.quantities import duration, size
 
 NONE = "–"
 RUNS = "A run is one distillation seed with one evaluation seed; the runs of one set share its distillation."
+SPREAD = "the variance between sets is pooled over the rows of the table, and for no row less than its own sets show"
+INTERVAL = (
+    "Of two sets or more the interval is over sets, or over runs where that is wider; of one set it is over its runs "
+    "and speaks of this set, not of the method."
+)
 RULE = (
-    "A row is better than another by a paired test, Holm-corrected at 5 %: over the means of each distillation seed "
-    "where they share three or more; with two, over the common runs, and both sets must be above; with one, over its "
-    "runs, which speaks of the sets and not of the methods."
+    "A row is better than another by paired tests, Holm-corrected over the table at 5 %: where they share two "
+    "distillation seeds or more, over the means of their sets and over their runs as well, and the larger p counts; "
+    f"with one, over its runs, which speaks of the sets and not of the methods. In tests and intervals {SPREAD}."
 )
 RANKS = (
     "Ranks run from one more than the number of rows that are better to the number of rows that are not worse: "
@@ -82,15 +88,15 @@ def accuracy(table: Table, sources: list[Reported]) -> Grid:
     for row, rank in _ranked(table):
         cells = [_rank_cell(table, row, rank, notes), Cell(row.title), Cell(row.setting)]
         for name in table.networks:
-            cells.append(_score_cell(row.scores.get(name), notes, shading))
-        cells.append(_summary_cell(row.mean(table.panel), shading))
+            cells.append(_score_cell(table, row, name, notes, shading))
+        cells.append(_summary_cell(table.mean(row, table.panel), shading))
         cells += [_sets_cell(row, notes), _each(row.by_set(table.panel))]
         if printed:
             cells += _reported_cells(table, row, sources, notes)
         rows.append(tuple(cells))
     caption = (
-        f"Test accuracy in percent: mean ± half of the 95 % interval over runs (their number). {RUNS} Means and rank "
-        f"are over {_listed(table.panel)}. {RANKS} {RULE} So a row that varies much has many ranks left."
+        f"Test accuracy in percent: mean ± half of the 95 % interval (number of runs). {RUNS} {INTERVAL} Means and "
+        f"rank are over {_listed(table.panel)}. {RANKS} {RULE} So a row that varies much has many ranks left."
     )
     if not table.panel:
         caption += " No network was judged for every row, so there is no mean and no rank."
@@ -131,8 +137,7 @@ def robustness(table: Table, plain: Table | None = None) -> Grid | None:
         other = plain.row(row.method, row.setting) if plain is not None else None
         plain_gain = plain.gain(other) if plain is not None and other is not None else None
         ars = None if plain_gain is None else statistics.augmentation_robust_score(gain.mean, plain_gain.mean)
-        runs = gain.over_runs
-        ior = Cell(points(runs.mean, runs.half, runs.n, sign=True), runs.mean)
+        ior = Cell(points(gain.mean, gain.decisive.half, gain.over_runs.n, sign=True), gain.mean)
         each = _each(tuple(gain.by_set.values()), sign=True)
         hlr = Cell(points(missing), missing) if missing is not None else Cell(NONE)
         rows.append((Cell(row.title), Cell(row.setting), ior, each, hlr, _score(lrs), _score(ars)))
@@ -146,11 +151,11 @@ def robustness(table: Table, plain: Table | None = None) -> Grid | None:
         Column("HLR"),
     )
     caption = (
-        "IOR: gain over random images in points (higher is better), mean ± half of the 95 % interval over paired runs. "
-        "HLR: points missing to the whole training set under the same hard-label protocol (lower is better). LRS and "
-        "ARS as in DD-Ranking (arXiv 2505.13300), from fractions, with weight 0.5; ARS sets this protocol against the "
-        "one without augmentation. Where every row is judged alike, LRS orders rows as accuracy does, whatever its "
-        "weight."
+        "IOR: gain over random images in points (higher is better), mean ± half of the 95 % interval (number of paired "
+        "runs), which is that of the test behind the ranks, over sets or over runs, but not corrected. HLR: points "
+        "missing to the whole training set under the same hard-label protocol (lower is better). LRS and ARS as in "
+        "DD-Ranking (arXiv 2505.13300), from fractions, with weight 0.5; ARS sets this protocol against the one "
+        "without augmentation. Where every row is judged alike, LRS orders rows as accuracy does, whatever its weight."
     )
     return Grid("Against random and full data", caption, (*columns, Column("LRS@0.5"), Column("ARS@0.5")), tuple(rows))
 
@@ -192,12 +197,13 @@ def _rank_cell(table: Table, row: Row, rank: Rank | None, notes: _Notes) -> Cell
     return Cell("ref" if row.kind == "full" else NONE, None, (notes.add(why),))
 
 
-def _score_cell(score: Score | None, notes: _Notes, shading: tuple[float, float]) -> Cell:
+def _score_cell(table: Table, row: Row, network: str, notes: _Notes, shading: tuple[float, float]) -> Cell:
+    score = row.scores.get(network)
     if score is None:
         return Cell(NONE)
     if score.status != "ok":
         return Cell(score.status, None, (notes.add(f"{score.status}: {score.reason}"),))
-    return _summary_cell(score.summary, shading)
+    return _summary_cell(table.mean(row, [network]), shading)
 
 
 def _summary_cell(found: Summary | None, shading: tuple[float, float]) -> Cell:

@@ -21,7 +21,7 @@ def data_of(tables: Sequence[Table]) -> dict[str, Any] | None:
     lines: dict[str, dict[str, Any]] = {}
     for table in tables:
         for row in table.rows:
-            found = row.mean(table.panel)
+            found = table.mean(row, table.panel)
             if found is not None:
                 line = lines.setdefault(row.name, {"name": row.name, "real": row.kind == "selection", "points": []})
                 line["points"].append([row.size("total"), found.mean, found.half or 0.0])
@@ -94,7 +94,7 @@ def _frame(axes: Axes, data: dict[str, Any]) -> None:
     several = len(data["networks"]) > 1
     # In one line the longer name would not fit beside a low picture.
     measured = f"mean test accuracy over {len(data['networks'])} networks (%),\n" if several else "test accuracy (%), "
-    axes.set_ylabel(f"{measured}95 % interval over runs")
+    axes.set_ylabel(f"{measured}95 % interval over sets")
     sizes = [point[0] for line in data["lines"] for point in line["points"]]
     # The names of the rightmost lines stand inside the frame: leave them their share of its width.
     share = (0.2 + CHARACTER * max(len(line["name"]) for line in data["lines"])) / 7.16

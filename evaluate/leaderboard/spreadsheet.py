@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable
+from dataclasses import replace
 
+from condense.evaluate.comparisons import Rank
 from condense.evaluate.leaderboard import reported, words
 from condense.evaluate.leaderboard.board import Table
 from condense.evaluate.leaderboard.reported import Reported
 from condense.evaluate.leaderboard.rows import PARTS, Row
-from condense.evaluate.statistics import Rank
 
 
 def page(table: Table, sources: list[Reported]) -> str:
@@ -34,11 +35,13 @@ def _fields(table: Table, row: Row, rank: Rank | None, sources: list[Reported]) 
     for name in table.networks:
         score = row.scores.get(name)
         fields[f"{name} status"] = score.status if score else "missing"
-        fields |= _summary(name, score.summary if score else None)
-    fields |= _summary("mean", row.mean(table.panel))
+        fields |= _summary(name, table.mean(row, [name]))
+    fields |= _summary("mean", table.mean(row, table.panel))
     fields["mean of each set"] = _each(row.by_set(table.panel))
     gain = table.gain(row)
-    fields |= _summary("IOR", gain.over_runs if gain is not None else None)
+    shown = None if gain is None else replace(gain.over_runs, mean=gain.mean, half=gain.decisive.half)
+    fields |= _summary("IOR", shown)
+    fields["IOR p corrected"] = _number(table.corrected_gain(row))
     fields["IOR of each set"] = _each(gain.by_set.values() if gain is not None else ())
     missing = table.recovery(row)
     fields["HLR"] = None if missing is None else _number(100 * missing)
@@ -56,7 +59,7 @@ def _fields(table: Table, row: Row, rank: Rank | None, sources: list[Reported]) 
 
 
 def _summary(name: str, found: object) -> dict[str, object]:
-    """Mean, spread, half interval and count over runs, of a Summary or a Difference, in points."""
+    """Mean, spread and count over runs, and half interval, of a Summary or a Difference, in points."""
     fields = {}
     for part in ("mean", "std", "half"):
         value = getattr(found, part, None)

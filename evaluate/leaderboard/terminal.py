@@ -9,12 +9,12 @@ from dataclasses import replace
 
 from condense.evaluate.leaderboard import words
 from condense.evaluate.leaderboard.board import Table
-from condense.evaluate.leaderboard.grid import RANKS, RULE, Grid
+from condense.evaluate.leaderboard.grid import INTERVAL, RANKS, RULE, Grid
 from condense.evaluate.leaderboard.sections import Section
 
 _HIDDEN = {"source of reported", "setting", "mean of each set"}  # too wide; they stand in the files
 _SPENT = ("bytes", "distil")  # of the cost, at the end of a line
-_LEGEND = f"Accuracy in percent: mean ± half of the 95 % interval over runs (their number). {RANKS} {RULE}"
+_LEGEND = f"Accuracy in percent: mean ± half of the 95 % interval (number of runs). {INTERVAL} {RANKS} {RULE}"
 
 
 def text(table: Table, accuracy: Grid, cost: Grid, width: int) -> str:

@@ -6,13 +6,17 @@ import csv
 import io
 from collections.abc import Callable
 
-from condense.evaluate import statistics
-from condense.evaluate.leaderboard.grid import NONE, RUNS, Cell, Column, Grid, each_set, points
+from condense.evaluate import comparisons
+from condense.evaluate.comparisons import Comparison
+from condense.evaluate.leaderboard.grid import INTERVAL, NONE, RUNS, SPREAD, Cell, Column, Grid, each_set, points
 from condense.evaluate.leaderboard.sections import Section
-from condense.evaluate.statistics import Comparison
+from condense.evaluate.statistics import ALPHA
 from condense.evaluate.transfer.tables import BASELINES, Row, TransferTable
 
-_DIFFERENCE = "mean ± half of the 95 % interval over paired runs (their number): mean of each set."
+_DIFFERENCE = (
+    "mean ± half of the 95 % interval (number of paired runs): mean of each set. With two sets or more it is the "
+    "interval over sets, or over runs where that is wider."
+)
 
 
 def section(table: TransferTable) -> Section:
@@ -38,8 +42,7 @@ def grids(table: TransferTable) -> list[Grid]:
     if scratch is not None:
         caption = (
             f"Differences in points to the same network with fresh weights, {_DIFFERENCE} The fresh network of an "
-            "evaluation seed stands beside every set, so with several sets the interval is too narrow by what their "
-            "fresh networks share."
+            "evaluation seed stands beside every set; over sets, what fresh networks vary is counted once."
         )
         found.append(_differences(table, "Against fresh weights", caption, lambda row: scratch))
     caption = (
@@ -79,8 +82,7 @@ def _accuracy(table: TransferTable) -> Grid:
         cells = [Cell(row.name)]
         for column in table.columns:
             score = row.scores.get(column)
-            if score is not None and score.summary is not None:
-                found = score.summary
+            if (found := table.mean(row, column)) is not None:
                 shade = (found.mean - min(means)) / (max(means) - min(means)) if max(means) > min(means) else 0.5
                 cells.append(Cell(points(found.mean, found.half, found.n), found.mean, (), shade))
             elif score is not None and score.reason is not None:
@@ -91,8 +93,9 @@ def _accuracy(table: TransferTable) -> Grid:
                 cells.append(Cell(NONE))
         rows.append(tuple(cells))
     caption = (
-        f"Test accuracy on {table.target} in percent: mean ± half of the 95 % interval over runs (their number). "
-        f"{RUNS} A column is a use of the start and the share of the target's labels."
+        f"Test accuracy on {table.target} in percent: mean ± half of the 95 % interval (number of runs). {RUNS} "
+        f"{INTERVAL} In tests and intervals {SPREAD}, in each column. A column is a use of the start and the share of "
+        "the target's labels."
         f"{_probed_with(table.sample.judge)}"
     )
     if any(setting.startswith("untouched-probe@") for _, setting in table.columns):
@@ -121,7 +124,7 @@ def _differences(table: TransferTable, title: str, caption: str, other: Callable
             continue
         if row.is_reference and not against.is_reference:
             continue
-        found = [row.difference(against, column) for column in table.columns]
+        found = [table.difference(row, against, column) for column in table.columns]
         if any(gap is not None for gap in found):
             rows.append((Cell(row.name), *map(_gap, found)))
     return Grid(title, caption, _columns(table), tuple(rows))
@@ -130,9 +133,8 @@ def _differences(table: TransferTable, title: str, caption: str, other: Callable
 def _gap(found: Comparison | None) -> Cell:
     if found is None:
         return Cell(NONE)
-    runs = found.over_runs
-    text = points(runs.mean, runs.half, runs.n, sign=True)
-    return Cell(f"{text}: {each_set(found.by_set.values(), sign=True)}" if len(found.by_set) > 1 else text, runs.mean)
+    text = points(found.mean, found.decisive.half, found.over_runs.n, sign=True)
+    return Cell(f"{text}: {each_set(found.by_set.values(), sign=True)}" if len(found.by_set) > 1 else text, found.mean)
 
 
 def _columns(table: TransferTable) -> tuple[Column, ...]:
@@ -167,35 +169,28 @@ def _claims(table: TransferTable) -> list[str]:
         if against is None:
             sentences.append(f"{row.name}: no random images with features of its teacher here, the mandatory baseline.")
             continue
-        gaps = {column: gap for column in table.columns if (gap := row.difference(against, column)) is not None}
+        gaps = {column: gap for column in table.columns if (gap := table.difference(row, against, column)) is not None}
         if not gaps:
             sentences.append(f"{row.name} against {against.name}: they share no run.")
             continue
         separate = [
             (_named(table, column), gap.mean)
-            for (column, gap), p in zip(gaps.items(), statistics.adjusted(gaps.values()), strict=True)
-            if p < statistics.ALPHA
+            for (column, gap), p in zip(gaps.items(), comparisons.adjusted(gaps.values()), strict=True)
+            if p < ALPHA
         ]
         better, worse = ([title for title, mean in separate if sign * mean > 0] for sign in (1, -1))
-        both = "both sets " if all(_two_sets(gap) for gap in gaps.values()) else ""
-        sentence = f"{row.name} against {against.name}: {both}ahead in {len(better)} of {len(gaps)} columns"
+        sentence = f"{row.name} against {against.name}: ahead in {len(better)} of {len(gaps)} columns"
         sentence += f" ({'; '.join(better)})" if better else ""
-        sentence += f", {both}behind in {len(worse)}" + (f" ({'; '.join(worse)})" if worse else "")
+        sentence += f", behind in {len(worse)}" + (f" ({'; '.join(worse)})" if worse else "")
         bases = " or ".join({_basis(gap): None for gap in gaps.values()})
         sentences.append(f"{sentence}; paired tests {bases}, Holm-corrected over these columns at 5 %.")
     return sentences
 
 
-def _two_sets(gap: Comparison) -> bool:
-    return gap.over_sets is None and len(gap.by_set) == 2
-
-
 def _basis(gap: Comparison) -> str:
     """What a test of a column is made of, and so what it speaks of."""
     if gap.over_sets is not None:
-        return f"over the means of {gap.over_sets.n} distillation seeds"
-    if _two_sets(gap):
-        return "over the runs of these two sets, which must agree"
+        return f"over the means of {gap.over_sets.n} distillation seeds and over runs"
     if gap.of_sets_only:
         return "over the runs of one set, which speak of this set and not of the method"
     return "over runs"

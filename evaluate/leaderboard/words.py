@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from condense.evaluate.comparisons import Comparison
 from condense.evaluate.leaderboard.board import BASELINE, PATCHES, Table
 from condense.evaluate.leaderboard.grid import each_set, points
-from condense.evaluate.statistics import Comparison
+from condense.evaluate.statistics import ALPHA
 
 
 def heading(table: Table) -> str:
@@ -46,15 +47,20 @@ def against_random(table: Table) -> list[str]:
     beating: dict[str, list[str]] = {}  # names by what the claim rests on
     others = []
     for row in synthetic:
-        gain = table.gain(row)
+        gain, p = table.gain(row), table.corrected_gain(row)
         if table.beside(row) is None:
             others.append(f"{row.name}: no `{BASELINE}` with its labels here, so how much these give is open.")
-        elif gain is not None and gain.beats:
+        elif gain is not None and gain.mean > 0 and p is not None and p < ALPHA:
             beating.setdefault(basis(gain), []).append(row.name)
+        elif gain is not None and gain.mean > 0 and p is not None and gain.p is not None and gain.p < ALPHA:
+            others.append(
+                f"{row.name} is not separated from `{BASELINE}` after Holm's correction (p = {p:.2g}), though it is "
+                f"by itself (p = {gain.p:.2g}): {measured(gain)}."
+            )
         else:
             others.append(f"{row.name} {_not_beating(gain)}")
     claims = [
-        f"{', '.join(names)} {'beats' if len(names) == 1 else 'beat'} `{BASELINE}` {rest}."
+        f"{', '.join(names)} {'beats' if len(names) == 1 else 'beat'} `{BASELINE}` {rest}; Holm-corrected."
         for rest, names in beating.items()
     ]
     return claims + others + _no_patches(table)
@@ -78,35 +84,34 @@ def _no_patches(table: Table) -> list[str]:
 def basis(gap: Comparison) -> str:
     """What a claim about these two rests on: sets where they were drawn more than once, otherwise runs."""
     if gap.over_sets is not None:
-        return f"outside the 95 % interval over {gap.over_sets.n} distillation seeds"
-    if len(gap.by_set) == 2:
-        return "with both sets, outside the 95 % interval over runs"
+        return f"by the tests over {gap.over_sets.n} distillation seeds and over runs"
     if gap.of_sets_only:
-        return "outside the 95 % interval over runs of one set: it speaks of the sets, not of the methods"
-    return "outside the 95 % interval over runs"
+        return "by the test over runs of one set, which speaks of the sets and not of the methods"
+    return "by the test over runs"
 
 
 def _not_beating(gain: Comparison | None) -> str:
     """The end of a sentence that says what is missing to a claim."""
     if gain is None:
         return f"shares no run with `{BASELINE}` on the networks that count, so the two cannot be compared."
-    each = f" ({each_set(gain.by_set.values(), sign=True)} by set)" if len(gain.by_set) > 1 else ""
-    if len(gain.by_set) == 2 and not gain.agree:
-        return f"does not beat `{BASELINE}` with both sets: {each_set(gain.by_set.values(), sign=True)} points."
-    found, unit = gain.over_runs, "paired runs"
-    if gain.over_sets is not None and gain.p == gain.over_sets.p:  # the larger of two p values decides
-        found, unit = gain.over_sets, "distillation seeds"
+    found = gain.decisive
     if found.p is None:
-        return (
-            f"does not beat `{BASELINE}` outside an interval: they share one run only "
-            f"({points(found.mean, sign=True)} points), which has no interval."
-        )
+        why = "they share one run only" if found.n == 1 else "no evaluation seed is common to their sets"
+        return f"does not beat `{BASELINE}` outside an interval: {why} ({points(found.mean, sign=True)} points)."
     if found.half is None:
         return (
-            f"does not beat `{BASELINE}`: all {found.n} differences over {unit} are {points(found.mean, sign=True)} "
-            f"points, for which the exact sign-flip test gives p = {found.p:.2g}."
+            f"does not beat `{BASELINE}`: all {found.n} differences over {_unit(gain)} are "
+            f"{points(found.mean, sign=True)} points, for which the exact sign-flip test gives p = {found.p:.2g}."
         )
-    return (
-        f"does not beat `{BASELINE}` outside the 95 % interval over {found.n} {unit}: "
-        f"{points(found.mean, found.half, sign=True)} points{each}."
-    )
+    return f"does not beat `{BASELINE}` outside the 95 % interval: {measured(gain)}."
+
+
+def measured(gain: Comparison) -> str:
+    """The difference with the interval of its test, and the mean of each set."""
+    found = gain.decisive
+    each = f", {each_set(gain.by_set.values(), sign=True)} by set" if len(gain.by_set) > 1 else ""
+    return f"{points(found.mean, found.half, sign=True)} points over {found.n} {_unit(gain)}{each}"
+
+
+def _unit(gain: Comparison) -> str:
+    return "paired runs" if gain.decisive is gain.over_runs else "distillation seeds"

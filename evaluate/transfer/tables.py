@@ -16,9 +16,10 @@ from functools import cached_property
 
 from condense import files
 from condense.errors import BadInput
-from condense.evaluate import statistics
+from condense.evaluate import comparisons, statistics
+from condense.evaluate.comparisons import Comparison, Runs
 from condense.evaluate.parts import Cell
-from condense.evaluate.statistics import Comparison, Run, Summary
+from condense.evaluate.statistics import Run, Summary
 from condense.evaluate.transfer.records import TransferRecord
 from condense.identity import digest
 
@@ -52,12 +53,10 @@ class Row:
     scores: Mapping[Column, Score]
     labelled: bool = False  # whether the sets hold labels of the source, which rows of representations have not seen
 
-    def difference(self, other: Row, column: Column) -> Comparison | None:
-        """How this start stands to the other; None when one has no number or they share no run."""
-        mine, theirs = self.scores.get(column), other.scores.get(column)
-        if mine is None or theirs is None or mine.summary is None or theirs.summary is None:
-            return None
-        return statistics.compare(mine.runs, theirs.runs)
+    def runs(self, column: Column) -> Runs:
+        """Empty where there is no mean."""
+        score = self.scores.get(column)
+        return {} if score is None or score.summary is None else score.runs
 
 
 @dataclass(frozen=True)
@@ -83,6 +82,18 @@ class TransferTable:
     @property
     def scratch(self) -> Row | None:
         return next((row for row in self.rows if row.method == "scratch"), None)
+
+    def difference(self, row: Row, other: Row, column: Column) -> Comparison | None:
+        """How one start stands to the other, by the spread of the column; None without a number or a common run."""
+        return comparisons.compare(row.runs(column), other.runs(column), self._runs(column))
+
+    def mean(self, row: Row, column: Column) -> Summary | None:
+        """Mean of a start, with the interval over sets where it has several; None without a number."""
+        runs = row.runs(column)
+        return comparisons.mean_of(runs, self._runs(column)) if runs else None
+
+    def _runs(self, column: Column) -> list[Runs]:
+        return [runs for row in self.rows if (runs := row.runs(column))]
 
     def baseline(self, row: Row) -> Row | None:
         """The row of random images with features of the teacher that `row` has too.

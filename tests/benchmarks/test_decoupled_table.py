@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from condense.distilled.labels import HardLabels, RegionLabels, Regions, SoftLabels
-from condense.evaluate.statistics import compare
+from condense.evaluate.comparisons import compare
 
 
 @pytest.fixture
@@ -26,14 +26,14 @@ def line(tables: ModuleType, name: str, other: str, found: dict[str, dict[tuple[
 
 def test_a_claim_is_corrected_for_all_that_stand_beside_it(tables: ModuleType) -> None:
     first = {(seed, each): 0.5 + 0.01 * seed for seed in range(3) for each in range(2)}
-    second = {run: value - 0.010 - 0.003 * run[0] for run, value in first.items()}
-    gap = compare(first, second)
+    second = {run: value - 0.021 - 0.001 * run[1] for run, value in first.items()}
+    found = {"a": first, "b": second} | {f"c{i}": second for i in range(4)}
+    gap = compare(first, second, list(found.values()))
     assert gap is not None
     assert gap.p is not None
     assert 0.01 < gap.p < 0.05
-    found = {"a": first, "b": second} | {f"c{i}": second for i in range(4)}
     alone, *crowd = (tables.claim_lines([("a", name) for name in names], found) for names in (["b"], list(found)[1:]))
-    assert "ahead outside" in alone[0]
+    assert "ahead by" in alone[0]
     assert all("not separated" in each for each in crowd[0])
     assert f"| {5 * gap.p:.2g} |" in crowd[0][0]
 
@@ -46,10 +46,10 @@ def test_a_claim_of_three_sets_is_that_over_sets(tables: ModuleType) -> None:
     assert gap.over_sets is not None
     cells = line(tables, "a", "b", {"a": first, "b": second}).split(" | ")
     assert cells[1:4] == ["b", tables.interval(gap.over_sets, "+"), f"{gap.over_sets.p:.2g}"]
-    assert cells[5] == "ahead outside the 95 % interval over 3 distillation seeds |"
-    assert "behind outside" in line(tables, "b", "a", {"a": first, "b": second})
+    assert cells[5] == "ahead by the tests over 3 distillation seeds and over runs |"
+    assert "behind by" in line(tables, "b", "a", {"a": first, "b": second})
     two = {run: value for run, value in first.items() if run[0] < 2}
-    assert "ahead with both sets" in line(tables, "a", "b", {"a": two, "b": second})
+    assert "ahead by the tests over 2" in line(tables, "a", "b", {"a": two, "b": second})
     assert tables.claim_lines([("a", "b")], {"a": first, "b": {}}) == []
 
 

@@ -22,7 +22,7 @@ def script(repository: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 def gap(mean: float, half: float | None, p: float | None, each: tuple[float, float]) -> dict[str, Any]:
     seeds = {"0": each[0], "1": each[1]}
-    return {"mean": mean, "half_interval_over_runs": half, "p": p, "by_distillation_seed": seeds}
+    return {"mean": mean, "half_interval": half, "p": p, "by_distillation_seed": seeds}
 
 
 @pytest.mark.parametrize(
