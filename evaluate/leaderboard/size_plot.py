@@ -94,7 +94,7 @@ def _frame(axes: Axes, data: dict[str, Any]) -> None:
     several = len(data["networks"]) > 1
     # In one line the longer name would not fit beside a low picture.
     measured = f"mean test accuracy over {len(data['networks'])} networks (%),\n" if several else "test accuracy (%), "
-    axes.set_ylabel(f"{measured}95 % interval over sets")
+    axes.set_ylabel(f"{measured}95 % interval over sets or runs")
     sizes = [point[0] for line in data["lines"] for point in line["points"]]
     # The names of the rightmost lines stand inside the frame: leave them their share of its width.
     share = (0.2 + CHARACTER * max(len(line["name"]) for line in data["lines"])) / 7.16
