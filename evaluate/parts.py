@@ -87,6 +87,7 @@ class SetRef(_Part):
     kind: Literal["synthetic", "selection", "full"]
     preset: str | None
     changed: tuple[str, ...] | None = None  # fields of the configuration that are not the preset's; None: not recorded
+    content: str | None = None  # digest of what can be trained on: equal in equal sets, whatever made them
     label_recipe: str | None = None  # names who answered how, for labels that teachers gave; equal ones are comparable
     config: dict[str, Any]
     seed: int
@@ -179,7 +180,7 @@ class Celled(_Part):
     def to_bytes(self) -> bytes:
         """The one text of this record: sorted keys, what a cell lacks left out, a newline at the end."""
         plain = self.model_dump(mode="json", by_alias=True)
-        for field in ("changed", "label_recipe"):  # an older record lacks them
+        for field in ("changed", "content", "label_recipe"):  # an older record lacks them
             if plain["set"] is not None and plain["set"][field] is None:
                 del plain["set"][field]
         plain["cells"] = {

@@ -108,6 +108,7 @@ def set_reference(judged: DistilledSet) -> SetRef:
         kind=made.get("kind", "synthetic"),
         preset=made.get("preset"),
         changed=made.get("volatile", {}).get("changed"),
+        content=judged.content,
         label_recipe=digest(recipe)[:_DIGITS] if (recipe := made.get("label_recipe")) else None,
         config=made.get("config", {}),
         seed=made.get("seed", 0),

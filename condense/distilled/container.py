@@ -239,18 +239,25 @@ class DistilledSet:
     @cached_property
     def id(self) -> str:
         """SHA-256 over content and resolved configuration, never times: 64 hexadecimal digits."""
-        return digest(
-            {
-                "tensors": _digests(self.tensors()),
-                "files": {name: _digests(tensors) for name, tensors in self.labels.files()},
-                "labels": self.labels.spec(),
-                "classes": self.classes,
-                "preprocessing": self.preprocessing.digest,
-                "expansion": self.expansion,
-                "source": None if self.source is None else self.source.fingerprint,
-                "provenance": {name: value for name, value in self.provenance.items() if name != "volatile"},
-            }
-        )
+        provenance = {name: value for name, value in self.provenance.items() if name != "volatile"}
+        return digest({**self._content, "provenance": provenance})
+
+    @property
+    def content(self) -> str:
+        """SHA-256 over what can be trained on alone: equal in sets that are one and the same, whatever made them."""
+        return digest(self._content)
+
+    @cached_property
+    def _content(self) -> dict[str, Any]:
+        return {
+            "tensors": _digests(self.tensors()),
+            "files": {name: _digests(tensors) for name, tensors in self.labels.files()},
+            "labels": self.labels.spec(),
+            "classes": self.classes,
+            "preprocessing": self.preprocessing.digest,
+            "expansion": self.expansion,
+            "source": None if self.source is None else self.source.fingerprint,
+        }
 
 
 def _checked_images(images: Tensor) -> Tensor:

@@ -176,6 +176,15 @@ def test_the_identity_ignores_volatile_facts_and_nothing_else(make: Make, images
     assert len({made.id, *(other.id for other in others)}) == len(others) + 1
 
 
+def test_sets_of_equal_content_are_told_by_it_whatever_made_them(make: Make, images: torch.Tensor) -> None:
+    made = make()
+    again = make(provenance={**made.provenance, "seed": 1, "method": "other"})
+    assert made.id != again.id
+    assert made.content == again.content
+    others = [make(stored=images.half()), make(step_size=0.01), replace(made, preprocessing=identity())]
+    assert len({made.content, *(other.content for other in others)}) == len(others) + 1
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
