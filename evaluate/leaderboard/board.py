@@ -95,8 +95,10 @@ class Table:
             return None
         return statistics.hard_label_recovery(full.mean, mine.mean)
 
-    def row(self, method: str, setting: str) -> Row | None:
-        return next((row for row in self.rows if (row.method, row.setting) == (method, setting)), None)
+    def alike(self, row: Row) -> Row | None:
+        """The row of this table with the method and the setting of a row of another table; None without one."""
+        wanted = (row.method, row.described.full)
+        return next((other for other in self.rows if (other.method, other.described.full) == wanted), None)
 
     def _runs(self, networks: Sequence[str]) -> list[Runs]:
         return [runs for row in self.rows if (runs := row.runs(networks))]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from condense.evaluate import statistics
 from condense.evaluate.comparisons import Rank
-from condense.evaluate.leaderboard import reported
+from condense.evaluate.leaderboard import replication, reported
 from condense.evaluate.leaderboard.board import Table
 from condense.evaluate.leaderboard.reported import Reported
 from condense.evaluate.leaderboard.rows import PARTS, Row
@@ -86,11 +86,11 @@ def accuracy(table: Table, sources: list[Reported]) -> Grid:
         columns += [Column("reported"), Column("source of reported", False)]
     rows = []
     for row, rank in _ranked(table):
-        cells = [_rank_cell(table, row, rank, notes), Cell(row.title), Cell(row.setting)]
+        cells = [_rank_cell(table, row, rank, notes), Cell(row.title), _setting_cell(row, notes)]
         for name in table.networks:
             cells.append(_score_cell(table, row, name, notes, shading))
         cells.append(_summary_cell(table.mean(row, table.panel), shading))
-        cells += [_sets_cell(row, notes), _each(row.by_set(table.panel))]
+        cells += [_sets_cell(table, row, notes), _each(row.by_set(table.panel))]
         if printed:
             cells += _reported_cells(table, row, sources, notes)
         rows.append(tuple(cells))
@@ -134,7 +134,7 @@ def robustness(table: Table, plain: Table | None = None) -> Grid | None:
         if gain is None:
             continue
         lrs = None if missing is None else statistics.label_robust_score(gain.mean, missing)
-        other = plain.row(row.method, row.setting) if plain is not None else None
+        other = plain.alike(row) if plain is not None else None
         plain_gain = plain.gain(other) if plain is not None and other is not None else None
         ars = None if plain_gain is None else statistics.augmentation_robust_score(gain.mean, plain_gain.mean)
         ior = Cell(points(gain.mean, gain.decisive.half, gain.over_runs.n, sign=True), gain.mean)
@@ -197,6 +197,11 @@ def _rank_cell(table: Table, row: Row, rank: Rank | None, notes: _Notes) -> Cell
     return Cell("ref" if row.kind == "full" else NONE, None, (notes.add(why),))
 
 
+def _setting_cell(row: Row, notes: _Notes) -> Cell:
+    unsaid = ", ".join(row.described.unsaid)
+    return Cell(row.setting, None, (notes.add(f"Changed from {row.described.preset}: {unsaid}."),) if unsaid else ())
+
+
 def _score_cell(table: Table, row: Row, network: str, notes: _Notes, shading: tuple[float, float]) -> Cell:
     score = row.scores.get(network)
     if score is None:
@@ -220,14 +225,9 @@ def _shading(table: Table) -> tuple[float, float]:
     return (min(found), max(found)) if found else (0.0, 1.0)
 
 
-def _sets_cell(row: Row, notes: _Notes) -> Cell:
-    count = Cell(str(len(row.seeds)), len(row.seeds))
-    if row.one_set:
-        why = "One set: these runs share one distillation, so they speak of this set, not of the method."
-        return replace(count, text="one set", notes=(notes.add(why),))
-    if not row.seeded and row.kind != "full":
-        return replace(count, notes=(notes.add("The method draws nothing: every distillation seed gives this set."),))
-    return count
+def _sets_cell(table: Table, row: Row, notes: _Notes) -> Cell:
+    text = "one set" if row.one_set and not row.repeated else str(len(row.sets))
+    return Cell(text, len(row.sets), tuple(map(notes.add, replication.remarks(table, row))))
 
 
 def _reported_cells(table: Table, row: Row, sources: list[Reported], notes: _Notes) -> tuple[Cell, Cell]:

@@ -1,6 +1,7 @@
 """The rows of a table: one method in one configuration, what its sets reached on each network and what they cost.
 
-A row's distillation seeds are its sets. Its accuracy on a network is the mean over all its runs there.
+A row's distillation seeds are its sets; seeds that gave the same set are one. Its accuracy on a network is the mean
+over all its runs there.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from functools import cached_property
 from typing import Literal
 
 from condense.evaluate import statistics
+from condense.evaluate.leaderboard.same_sets import distinct
+from condense.evaluate.leaderboard.settings import Setting, identity, settings
 from condense.evaluate.records import Record
 from condense.evaluate.statistics import Run, Summary
 from condense.identity import digest
@@ -40,8 +43,8 @@ class Row:
 
     method: str
     title: str
-    setting: str  # the preset's name and how much of it was changed, with a piece of hash where two rows share it
-    name: str  # the title, with the setting where the method has several rows
+    described: Setting
+    name: str  # the title, with what tells it from the others where the method has several rows
     kind: Literal["synthetic", "selection", "full"]
     records: tuple[Record, ...]  # ordered by seed
     scores: Mapping[str, Score]
@@ -49,6 +52,25 @@ class Row:
     @cached_property
     def seeds(self) -> tuple[int, ...]:
         return tuple(sorted({record.set.seed for record in self.records}))
+
+    @property
+    def setting(self) -> str:
+        """The setting in so few words that they fit a table."""
+        return self.described.short
+
+    @cached_property
+    def sets(self) -> tuple[tuple[Record, ...], ...]:
+        """The records of each distilled set; sets of equal content are one, whichever seed gave them."""
+        return tuple(map(tuple, distinct(self.records)))
+
+    @cached_property
+    def repeated(self) -> dict[int, tuple[Record, ...]]:
+        """Distillation seeds that gave several sets, by other code or on another machine, with a record of each."""
+        found: dict[int, list[Record]] = defaultdict(list)
+        for group in self.sets:
+            for seed, record in {record.set.seed: record for record in reversed(group)}.items():
+                found[seed].append(record)
+        return {seed: tuple(group) for seed, group in sorted(found.items()) if len(group) > 1}
 
     @property
     def label_recipe(self) -> str | None:
@@ -62,8 +84,15 @@ class Row:
 
     @property
     def seeded(self) -> bool:
-        """Whether another distillation seed gives another set."""
-        return self.kind != "full" and any(record.set.seeded for record in self.records)
+        """Whether another distillation seed gives another set, by what the method says and as far as it was tried."""
+        same = len(self.seeds) > 1 and len(self.sets) == 1
+        return self.kind != "full" and not same and any(record.set.seeded for record in self.records)
+
+    @cached_property
+    def run_seeds(self) -> dict[str, int | None]:
+        """Under which distillation seed the runs of a set count, by its id: the first that gave it, None for any."""
+        firsts = {r.set.id: min(other.set.seed for other in group) for group in self.sets for r in group}
+        return firsts if self.seeded else dict.fromkeys(firsts)
 
     def runs(self, networks: Sequence[str]) -> dict[Run, float]:
         """Mean over networks, each weighing the same, of the runs that all of them share: the unit of pairing.
@@ -109,43 +138,28 @@ class Row:
 
 def rows(records: Sequence[Record]) -> list[Row]:
     """The rows of one table, by method; those of one method have names of their own."""
-    settings: dict[tuple[str, str], list[Record]] = defaultdict(list)
+    pooled: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for record in records:
-        settings[record.set.method, digest(_identity(record))].append(record)
+        pooled[record.set.method, digest(identity(record))].append(record)
+    groups = [sorted(group, key=lambda record: (record.set.seed, record.set.id)) for _, group in sorted(pooled.items())]
+    methods = Counter(group[0].set.method for group in groups)
     found = []
-    for (method, _), group in sorted(settings.items()):
-        group.sort(key=lambda record: (record.set.seed, record.set.id))
+    for group, setting in zip(groups, settings(groups), strict=True):
         first = group[0].set
-        row = Row(method, first.title, first.setting, first.title, first.kind, tuple(group), {})
-        scores = {name: _score(group, name, row.seeded) for record in group for name in record.cells}
+        alone = methods[first.method] == 1
+        name = f"{first.title} ({setting.stopped if alone else setting.brief})"
+        name = first.title if alone and not setting.stopped else name
+        row = Row(first.method, first.title, setting, name, first.kind, tuple(group), {})
+        scores = {name: _score(group, name, row.run_seeds) for record in group for name in record.cells}
         found.append(replace(row, scores=scores))
-    return _named_apart(found)
+    return found
 
 
-def _named_apart(rows: Sequence[Row]) -> list[Row]:
-    """Gives rows of one method names of their own: the preset, and a piece of hash where that does not do."""
-    methods = Counter(row.method for row in rows)
-    presets = Counter((row.method, row.setting) for row in rows)
-    named = []
-    for row in rows:
-        setting = row.setting
-        if presets[row.method, row.setting] > 1:
-            setting = f"{setting} {digest(_identity(row.records[0]))[:6]}"
-        name = row.title if methods[row.method] == 1 else f"{row.title} ({setting})"
-        named.append(replace(row, setting=setting, name=name))
-    return named
+def _score(records: Sequence[Record], network: str, run_seeds: Mapping[str, int | None]) -> Score:
+    """One network over a row's sets. One failed set fails the network: a mean over the others would flatter.
 
-
-def _identity(record: Record) -> list[object]:
-    """What the sets of one row have in common."""
-    judged = record.set
-    # A switch that is off says no more than its absence: records older than the switch stay in their row.
-    config = {name: value for name, value in judged.config.items() if value is not False}
-    return [judged.kind, config, judged.labels, judged.preprocessing, judged.trained_on]
-
-
-def _score(records: Sequence[Record], network: str, seeded: bool) -> Score:
-    """One network over a row's sets. One failed set fails the network: a mean over the others would flatter."""
+    run_seeds: the distillation seed of each set's runs, by its id.
+    """
     values: dict[Run, list[float]] = defaultdict(list)
     reasons: dict[Literal["failed", "n/a"], list[str]] = {"failed": [], "n/a": []}
     for record in records:
@@ -153,8 +167,8 @@ def _score(records: Sequence[Record], network: str, seeded: bool) -> Score:
         if cell is None:
             continue
         for seed, accuracy in zip(cell.seeds, cell.accuracy, strict=True):
-            # Sets of one seed from two machines are one run: their mean.
-            values[record.set.seed if seeded else None, seed].append(accuracy)
+            # Several sets of one seed are one run, their mean; the table says so.
+            values[run_seeds[record.set.id], seed].append(accuracy)
         if cell.status != "ok":
             reasons[cell.status].append(f"set of seed {record.set.seed}: {cell.reason}")
     runs = {run: math.fsum(found) / len(found) for run, found in sorted(values.items())}

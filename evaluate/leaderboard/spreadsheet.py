@@ -30,7 +30,8 @@ def _fields(table: Table, row: Row, rank: Rank | None, sources: list[Reported]) 
         "protocol": table.key.protocol, "track": table.sample.protocol.track, "tier": words.tier_name(table),
         "dataset": table.key.dataset, "budget": table.key.budget,
         "best rank": rank and rank.best, "worst rank": rank and rank.worst,
-        "method": row.method, "setting": row.setting, "kind": row.kind, "distillation seeds": len(row.seeds),
+        "method": row.method, "setting": row.described.full, "kind": row.kind,
+        "distillation seeds": len(row.seeds), "sets": len(row.sets),
     }  # fmt: skip
     for name in table.networks:
         score = row.scores.get(name)

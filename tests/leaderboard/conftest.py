@@ -33,13 +33,19 @@ def make_record(
     weights: tuple[int, int, int, int] = (30720, 80, 0, 0),
     judge: int = 1,
     label_recipe: str | None = None,
+    **of_the_set: Any,
 ) -> Record:
-    """A record; `cells` gives the accuracies of seeds 0, 1, ... for each network, or a finished cell."""
+    """A record; `cells` gives the accuracies of seeds 0, 1, ... for each network, or a finished cell.
+
+    of_the_set: any other field of the set, such as `changed`.
+    """
     found = {}
     for name, value in (cells or {"convnet-d3": [0.4, 0.41]}).items():
         finished = value if isinstance(value, Cell) else Cell(status="ok", seeds=range(len(value)), accuracy=value)
         found[name] = finished
-    identity = hashlib.sha256(repr((method, seed, budget, config, preset, dataset)).encode()).hexdigest()
+    identity = hashlib.sha256(
+        repr((method, seed, budget, config, preset, dataset, *of_the_set.items())).encode()
+    ).hexdigest()
     times = {name: {"seconds": [1.5] * len(cell.seeds)} for name, cell in found.items() if cell.seeds}
     return Record.model_validate(
         {
@@ -54,6 +60,7 @@ def make_record(
                 "preprocessing": "normalise", "labels": "hard", "count": 100,
                 "label_recipe": label_recipe,
                 "bytes": dict(zip(("images", "labels", "extras", "preprocessing"), weights, strict=True)),
+                **of_the_set,
             },
             "cells": {name: cell.model_dump() for name, cell in found.items()},
             "command": f"condense evaluate runs/sets/{method} --protocol {protocol}",
