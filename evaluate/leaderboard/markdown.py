@@ -43,15 +43,17 @@ def index(tables: Sequence[Table], transfers: Sequence[TransferTable], sources: 
         "",
     ]
     lines += [
-        "| protocol | track | tier | data set | budget | rows | ahead |",
-        "| --- | --- | --- | --- | --- | ---: | --- |",
+        "| protocol | track | tier | data set | budget | rows | ahead | ahead with changed settings |",
+        "| --- | --- | --- | --- | --- | ---: | --- | --- |",
     ]
     for table in tables:
         protocol = table.sample.protocol
         path = f"{table.key.path}.md"
-        first = [row.name for row, rank in zip(table.rows, table.ranks, strict=True) if rank and rank.best == 1]
-        if len(first) > 4:
-            first = [*first[:3], f"{len(first) - 3} more"]
+        # One set says nothing of its method, so nobody is ahead by it.
+        first = [row for row, rank in zip(table.rows, table.ranks, strict=True) if rank and rank.best == 1]
+        first = [row for row in first if not row.one_set]
+        ahead = _few([row.name for row in first if not row.described.altered])
+        altered = _few([f"{row.title} ({row.described.full})" for row in first if row.described.altered])
         cells = [
             table.key.protocol,
             protocol.track,
@@ -59,8 +61,13 @@ def index(tables: Sequence[Table], transfers: Sequence[TransferTable], sources: 
             table.key.dataset,
             f"[{table.key.budget}]({path})",
         ]
-        lines.append(_line([*cells, len(table.rows), ", ".join(first) or grid.NONE]))
-    lines += ["", "Rows named together under “ahead” cannot be separated by the tests of their table."]
+        lines.append(_line([*cells, len(table.rows), ahead, altered]))
+    lines += [
+        "",
+        "Ahead are rows behind nobody by the tests of their table, which cannot separate those of one table. A row "
+        "that differs from its preset stands in a column of its own, with what was changed; one set of a method that "
+        "draws stands in neither, since it speaks of that set alone.",
+    ]
     if transfers:
         lines += ["", "## Transfer", "", "| protocol | source | target | budget | rows |"]
         lines.append("| --- | --- | --- | --- | ---: |")
@@ -95,6 +102,12 @@ def printed(sources: Sequence[Reported]) -> str:
             cells = [row.title, row.dataset, row.network, row.labels, numbers, row.status, row.differs or grid.NONE]
             lines.append(_line(cells))
     return "\n".join(lines) + "\n"
+
+
+def _few(names: Sequence[str]) -> str:
+    """Names for one cell, of many the first three."""
+    shown = names if len(names) <= 4 else [*names[:3], f"{len(names) - 3} more"]
+    return "; ".join(shown) or grid.NONE
 
 
 def _line(cells: Iterable[object]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from condense.evaluate.leaderboard import board, grid
+from condense.evaluate.leaderboard import board, grid, markdown
 from condense.evaluate.leaderboard.board import Table
 from condense.evaluate.parts import Cell
 from condense.evaluate.records import Record
@@ -161,3 +161,15 @@ def test_labels_given_afterwards_are_named_by_what_they_are_and_not_by_where_the
         "default, labels of CVDD without weights=0.25/0.75",
         "table",
     ]
+
+
+def test_the_index_calls_neither_single_sets_ahead_nor_changed_settings_without_naming_them(record: Make) -> None:
+    def of(method: str, seed: int, accuracy: float, **fields: Any) -> Record:
+        return record(method, seed=seed, cells={"mlp": [accuracy, accuracy + 0.2]}, **fields)
+
+    two = [of(method, seed, 0.4 + seed / 100) for method in ("dm", "dc") for seed in (0, 1)]
+    short = [of("cvdd", seed, 0.42 + seed / 100, config={"steps": 9}, changed=["steps"]) for seed in (0, 1)]
+    table = only([*two, *short, of("mtt", 0, 0.5)])
+    assert all(rank is not None and rank.best == 1 for rank in table.ranks)
+    (line,) = (line for line in markdown.index([table], [], []).splitlines() if line.startswith("| hard-dsa-1 "))
+    assert [cell.strip() for cell in line.split("|")][-3:-1] == ["DC; DM", "CVDD (cpu, steps=9)"]
