@@ -235,16 +235,22 @@ def _reported_cells(table: Table, row: Row, sources: list[Reported], notes: _Not
     if not found:
         return Cell(NONE), Cell(NONE)
     budget = "full" if row.kind == "full" else table.key.budget
-    origins: dict[tuple[str, str], list[str]] = {}  # (number, status) -> sources that print it
+    origins: dict[tuple[str, str, str], list[str]] = {}  # (network, number, status) -> sources that print it
     marks: dict[int, None] = {}
+    epochs: dict[int, None] = {}
     for source, printed in found:
-        origins.setdefault((reported.number(printed, budget), printed.status), []).append(source.short)
+        origin = (printed.network, reported.number(printed, budget), printed.status)
+        origins.setdefault(origin, []).append(source.short)
         marks[notes.add(f"{source.short}: {source.paper}, {source.where}, {source.url}.")] = None
         if printed.differs:
             marks[notes.add(f"Printed with another recipe: {printed.differs}.")] = None
-    numbers = "; ".join(number for number, _ in origins)
-    sources_text = "; ".join(f"{', '.join(names)} ({status})" for (_, status), names in origins.items())
-    return Cell(numbers, found[0][1].percent[budget][0]), Cell(sources_text, None, tuple(marks))
+        if reported.other_epoch(source, printed):
+            epochs[notes.add(f"* {source.short} prints the {source.epoch}; all other columns are of the last.")] = None
+    if row.described.changes:
+        marks[notes.add("Printed for the setting as it is, without the changes of this row.")] = None
+    texts = dict.fromkeys(f"{', '.join(names)} ({status})" for (_, _, status), names in origins.items())
+    first = found[0][1].percent[budget][0]
+    return Cell(reported.numbers(found, budget), first, tuple(epochs)), Cell("; ".join(texts), None, tuple(marks))
 
 
 def _count(row: Row) -> Cell:

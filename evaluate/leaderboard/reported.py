@@ -36,6 +36,7 @@ class Source(_Part):
     url: str = Field(pattern=r"^https://")
     read_as: str = Field(min_length=3)  # what was read: "full text", "web page"
     accuracy: str = Field(min_length=10)  # what the printed number and its spread are
+    epoch: str = ""  # whose accuracy its own runs print, where it is not the last: "best of every tenth epoch"
 
 
 class Printed(_Part):
@@ -85,10 +86,18 @@ def read(results: str | Path) -> list[Reported]:
 
 
 def beside(sources: list[Reported], table: Table, row: Row) -> list[tuple[Source, Printed]]:
-    """The printed numbers that may stand beside a row of a table."""
+    """The printed numbers that may stand beside a row of a table, by network.
+
+    A row stands for its method as printed only with the labels that the method gave, with all of its steps, and with no
+    more changes than the plainest row of its preset here; which of these changes it has is for a note.
+    """
+    setting = row.described
+    told_apart = row.records[0].set.changed is not None and setting.apart
+    if setting.labels or setting.stopped or told_apart:
+        return []
     config = row.records[0].set.config
     budget = "full" if row.kind == "full" else table.key.budget
-    return [
+    found = [
         (file.source, printed)
         for file in sources
         for printed in file.rows
@@ -98,6 +107,22 @@ def beside(sources: list[Reported], table: Table, row: Row) -> list[tuple[Source
         and table.sample.protocol.name in printed.protocols
         and all(config.get(name, False) == value for name, value in printed.config.items())
     ]
+    order = list(dict.fromkeys(printed.network for _, printed in found))
+    return sorted(found, key=lambda pair: order.index(pair[1].network))
+
+
+def numbers(found: list[tuple[Source, Printed]], budget: str) -> str:
+    """Printed numbers behind the network of each: "convnet-d3: 48.9 ± 0.6; 47.6"; * for another than the last epoch."""
+    by_network: dict[str, dict[str, None]] = {}
+    for source, printed in found:
+        mark = "*" if other_epoch(source, printed) else ""
+        by_network.setdefault(printed.network, {})[f"{number(printed, budget)}{mark}"] = None
+    return "; ".join(f"{network}: {'; '.join(texts)}" for network, texts in by_network.items())
+
+
+def other_epoch(source: Source, printed: Printed) -> bool:
+    """Whether a number is known to be of another epoch than the last; what is reprinted was run by others."""
+    return bool(source.epoch) and printed.status != "reprinted"
 
 
 def number(printed: Printed, budget: str) -> str:

@@ -52,7 +52,7 @@ def _fields(table: Table, row: Row, rank: Rank | None, sources: list[Reported]) 
     fields |= {"distill seconds": _number(row.distill_seconds), "peak bytes": row.peak_bytes}
     found = reported.beside(sources, table, row)
     budget = "full" if row.kind == "full" else table.key.budget
-    fields["reported"] = "; ".join(reported.number(printed, budget) for _, printed in found)
+    fields["reported"] = reported.numbers(found, budget)
     fields["reported source"] = "; ".join(
         f"{source.short}, {source.where}, {source.url} ({printed.status})" for source, printed in found
     )

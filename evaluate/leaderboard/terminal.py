@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from condense.evaluate.leaderboard import words
+from condense.evaluate.leaderboard import sections
 from condense.evaluate.leaderboard.board import Table
 from condense.evaluate.leaderboard.grid import INTERVAL, RANKS, RULE, Grid
 from condense.evaluate.leaderboard.sections import Section
@@ -42,8 +42,9 @@ def text(table: Table, accuracy: Grid, cost: Grid, width: int) -> str:
         drawn.add_row(*(Text(cell.marked) for cell in [*cells, *(spent[place] for place in spent_places)]))
     target = io.StringIO()
     console = Console(file=target, width=width, color_system=None, force_terminal=False, highlight=False, markup=False)
-    remarks = [sentence for sentence in (words.tier(table), *words.against_random(table)) if sentence]
-    for part in (words.heading(table), *remarks, "", drawn, ""):
+    section = sections.of_table(table)
+    remarks = [sentence for sentence in (section.warning, *section.claims) if sentence]
+    for part in (section.heading, *remarks, "", drawn, ""):
         console.print(part)
     if left_out:
         console.print(f"Not shown at this width: {', '.join(left_out)}.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from condense import methods
 from condense.data.facts import FACTS
 from condense.errors import DamagedFile
 from condense.evaluate import protocols
-from condense.evaluate.leaderboard import board, grid, markdown, reported
+from condense.evaluate.leaderboard import board, grid, markdown, reported, sections, terminal
 from condense.evaluate.leaderboard.reported import Printed, Source
 from condense.evaluate.records import Record
 
@@ -73,12 +74,14 @@ def test_sources_that_print_the_same_method_agree_or_are_both_shown(record: Call
     shown = grid.accuracy(table, reported.read(COMMITTED))
     titles = [column.title for column in shown.columns]
     number, source = (shown.rows[0][titles.index(name)] for name in ("reported", "source of reported"))
-    assert number.text == "26.0 ± 1.2; 31; 31.0 ± 0.5"
+    assert number.text == "convnet-d3: 26.0 ± 1.2; 31; 31.0 ± 0.5"
     assert source.text == "AutoPalette (reprinted); DC-BENCH (reproduced); PAD (reprinted)"
     assert any("https://arxiv.org/abs/2408.03360" in shown.notes[note - 1] for note in source.notes)
 
 
-@pytest.mark.parametrize(("augment", "expected"), [(True, "52.96; 52.1 ± 0.5"), (False, "44.9 ± 0.5; 50.99")])
+@pytest.mark.parametrize(
+    ("augment", "expected"), [(True, "convnet-d3: 52.96; 52.1 ± 0.5"), (False, "convnet-d3: 44.9 ± 0.5; 50.99")]
+)
 def test_one_method_in_two_settings_gets_the_number_of_its_setting(
     record: Callable[..., Record], augment: bool, expected: str
 ) -> None:
@@ -90,9 +93,9 @@ def test_one_method_in_two_settings_gets_the_number_of_its_setting(
 @pytest.mark.parametrize(
     ("config", "expected"),
     [
-        ({}, "48.9 ± 0.6; 47.64"),
-        ({"mirror": False, "flip_first": False}, "48.9 ± 0.6; 47.64"),
-        ({"mirror": True, "flip_first": True}, "53.1 ± 0.6"),
+        ({}, "convnet-d3: 48.9 ± 0.6; 47.64"),
+        ({"mirror": False, "flip_first": False}, "convnet-d3: 48.9 ± 0.6; 47.64"),
+        ({"mirror": True, "flip_first": True}, "convnet-d3: 53.1 ± 0.6"),
         ({"mirror": True, "flip_first": False}, None),
     ],
 )
@@ -110,6 +113,77 @@ def test_no_number_stands_beside_another_protocol_network_size_or_budget(record:
     for other in others:
         (table,) = board.tables([record("dm", **other)])
         assert reported.beside(reported.read(COMMITTED), table, table.rows[0]) == []
+
+
+CVDD = {"initial": "medium", "label_statistics": "batch", "label_voting": "prior", "members": 2, "voting": "prior"}
+NARROW = {"resnet10:norm=batch,width=16": [0.4, 0.41]}
+
+
+def own(record: Callable[..., Record], **fields: Any) -> Record:
+    """A set of CV-DD judged as its authors do."""
+    fields = {"kind": "synthetic", "config": CVDD, "changed": [], "preset": "table-1-cifar", **fields}
+    return record("cvdd", protocol="cvdd-cifar10", track="own", **fields)
+
+
+def printed_beside(records: list[Record]) -> dict[str, tuple[str, list[str]]]:
+    """What is printed for each row, by its setting, with the notes of the number and its source."""
+    (table,) = board.tables(records)
+    shown = grid.accuracy(table, reported.read(COMMITTED))
+    titles = [column.title for column in shown.columns]
+    if "reported" not in titles:
+        return {row[2].text: (grid.NONE, []) for row in shown.rows}
+    place = titles.index("reported")
+    return {
+        row[2].text: (row[place].text, [shown.notes[n - 1] for cell in row[place : place + 2] for n in cell.notes])
+        for row in shown.rows
+    }
+
+
+def test_a_printed_number_names_its_network_and_says_when_it_is_of_the_best_epoch(
+    record: Callable[..., Record],
+) -> None:
+    text, notes = printed_beside([own(record)])["table-1-cifar"]
+    assert text == "resnet18:norm=batch: 44.6*; resnet50:norm=batch: 44.7*; resnet101:norm=batch: 39.6*"
+    assert notes[0] == "* CV-DD prints the best of every tenth epoch; all other columns are of the last."
+    assert not any("without the changes" in note for note in notes)
+    changed = own(record, config={**CVDD, "steps": 1000}, changed=["steps"])
+    assert "without the changes of this row" in printed_beside([changed])["table-1-cifar, steps=1000"][1][-1]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"config": {**CVDD, "label_recipe": {"kind": "regions", "epochs": 1}}},  # labels given afterwards
+        {"config": {**CVDD, "members": 1}, "changed": ["members"]},
+        {"config": {**CVDD, "steps": 9}, "changed": ["steps"]},  # an ablation beside the plain setting
+        {"stops": {"recover": {"step": 0, "reason": "the time budget of 1 s is used up"}}},
+    ],
+)
+def test_no_number_stands_beside_a_row_that_is_not_as_printed(
+    record: Callable[..., Record], other: dict[str, Any]
+) -> None:
+    beside = printed_beside([own(record), own(record, **other)])
+    assert beside.pop("table-1-cifar")[0].startswith("resnet18")
+    ((text, _),) = beside.values()
+    assert text == grid.NONE
+
+
+def test_a_page_warns_of_networks_that_are_not_of_the_protocols_panel(record: Callable[..., Record]) -> None:
+    def warning(**fields: Any) -> str:
+        (table,) = board.tables([own(record, **fields)])
+        return sections.of_table(table).warning
+
+    assert warning(cells={"resnet18:norm=batch": [0.4, 0.41]}) == ""
+    assert warning(cells=NARROW) == (
+        "A network that is not of the protocol's panel: resnet10:norm=batch,width=16. "
+        "Numbers printed for that panel do not compare."
+    )
+    (table,) = board.tables([record("dm", protocol="somebodys-own")])
+    assert sections.of_table(table).warning == ""
+    (table,) = board.tables([own(record, cells=NARROW)])
+    accuracy, cost = grid.accuracy(table, []), grid.cost(table)
+    assert "not of the protocol's panel" in terminal.text(table, accuracy, cost, 200)
+    assert "not of the protocol's panel" in markdown.page(sections.of_table(table), [accuracy])
 
 
 def test_all_printed_numbers_are_listed_with_their_sources() -> None:

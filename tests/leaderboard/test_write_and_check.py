@@ -176,7 +176,7 @@ def test_the_markdown_holds_ranks_reasons_the_tier_and_the_pictures(made: list[R
     unranked = (home / "leaderboard/hard-dsa-1/cifar10/ipc-10.md").read_text()
     assert "n/a: the set offers | no hard labels" in unranked
     quick = (home / "leaderboard/quick-1/digits/ipc-10.md").read_text()
-    assert "> **Tier “quick”: for two cores.**" in quick
+    assert "> **Tier “quick”: for two cores. A network that is not of the protocol's panel: " in quick
     assert "Tier “quick”" not in page
 
 
