@@ -16,7 +16,7 @@ from condense.identity import digest
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-VERSION = 2  # raise it when the drawing changes, so that pictures on disk count as out of date
+VERSION = 3  # raise it when the drawing changes, so that pictures on disk count as out of date
 SUFFIXES = ("png", "svg")
 
 INK, FAINT, GRID, EMPTY = "#1d2733", "#66717e", "#e3e7ec", "#f1f3f5"

@@ -1,16 +1,18 @@
-"""The pictures: deterministic, complete, and without names that cover each other."""
+"""The pictures: deterministic, complete, true to their sizes, and without texts that cover each other."""
 
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from condense.evaluate.leaderboard import board, heat_map, label_places, look, size_plot
+from condense.evaluate.leaderboard import board, heat_map, look, size_plot
 from condense.evaluate.parts import Cell
 from condense.evaluate.records import Record
 
@@ -115,28 +117,61 @@ def test_budgets_of_one_method_are_one_line_from_small_to_large(record: Make) ->
     assert [point[0] for point in data["lines"][0]["points"]] == [1001, 10010, 50050]
 
 
-points = st.tuples(st.floats(0, 7), st.floats(0, 4))
+def plotted(record: Make, sizes: list[int]) -> tuple[Any, Any]:
+    """The plot of methods with one set each of these sizes, as figure and axes."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    made = [
+        record(f"method-{number}", kind="synthetic", cells={"mlp": [0.3 + number / 50, 0.32 + number / 50]},
+               weights=(size, 0, 0, 0), config={"size": size})
+        for number, size in enumerate(sizes)
+    ]  # fmt: skip
+    data = size_plot.data_of(board.tables(made))
+    assert data is not None
+    figure = Figure(figsize=(9.2, 4.5))
+    FigureCanvasAgg(figure)
+    axes = size_plot.paint(figure, data)
+    figure.canvas.draw()
+    return figure, axes
 
 
-@given(st.lists(st.lists(points, min_size=1, max_size=3), min_size=1, max_size=20))
-def test_no_name_covers_another_name_or_a_mark(marks: list[list[tuple[float, float]]]) -> None:
-    names = [f"method-{number}" for number in range(len(marks))]
-    places = label_places.label_places(marks, names)
-    width = label_places.CHARACTER * len("method-0")
-    for i, (left, middle) in enumerate(places):
-        for other_left, other_middle in places[:i]:
-            apart = abs(left - other_left) >= width or abs(middle - other_middle) >= label_places.LINE - 1e-6
-            assert apart, "two names overlap"
-        for x, y in (mark for line in marks for mark in line):
-            inside = left < x < left + width and abs(y - middle) < label_places.LINE / 2 - 1e-6
-            assert not inside, "a name covers a mark"
+@given(st.floats(1, 1e12), st.floats(1.3, 1e9), st.floats(4, 8))
+def test_a_size_axis_has_a_tick_and_none_that_run_into_each_other(low: float, ratio: float, inches: float) -> None:
+    found = size_plot.ticks(low, low * ratio, inches)
+    assert found
+    assert all(low <= value <= low * ratio for value in found)
+    gaps = [math.log(after / before) / math.log(ratio) * inches for before, after in pairwise(found)]
+    assert all(gap >= 0.6 for gap in gaps)
 
 
-@given(st.lists(st.floats(-5, 5), min_size=1, max_size=12), st.floats(0.01, 1))
-def test_spreading_keeps_the_order_and_the_distance(wanted: list[float], step: float) -> None:
-    placed = label_places.spread(wanted, step)
-    order = sorted(range(len(wanted)), key=lambda index: wanted[index])
-    gaps = [placed[after] - placed[before] for before, after in pairwise(order)]
-    assert all(gap >= step - 1e-9 for gap in gaps)
-    if all(wanted[b] - wanted[a] >= step for a, b in pairwise(order)):
-        assert placed == pytest.approx(wanted)
+@pytest.mark.parametrize("sizes", [[309_300, *[907_300] * 9], [907_300], [30_000, 77_000_000], [700, 1900]])
+def test_the_size_axis_is_that_of_the_data_and_its_labels_do_not_overlap(record: Make, sizes: list[int]) -> None:
+    _, axes = plotted(record, sizes)
+    low, high = axes.get_xlim()
+    assert min(sizes) / low <= 1.16 * (max(sizes) / min(sizes)) ** 0.06
+    assert high / max(sizes) <= 1.16 * (max(sizes) / min(sizes)) ** 0.06
+    boxes = [label.get_window_extent() for label in axes.get_xticklabels()]
+    assert boxes
+    assert all(before.x1 < after.x0 for before, after in pairwise(boxes))
+
+
+def test_marks_stand_at_their_size_and_intervals_within_the_width_of_a_mark(record: Make) -> None:
+    figure, axes = plotted(record, [907_300] * 9)
+    (place,) = {float(axes.transData.transform((x, 1))[0]) for line in axes.lines for x in line.get_xdata()}
+    for line in axes.lines:
+        across = line.get_transform().transform(line.get_xydata())[:, 0]
+        assert all(abs(x - place) <= 3.0 / 72 * figure.dpi for x in across)
+        if line.get_marker() != "_":
+            assert list(across) == pytest.approx([place] * len(across))
+
+
+def test_names_stand_beside_the_axes_from_the_most_accurate_down(record: Make) -> None:
+    figure, axes = plotted(record, [700, *[907_300] * 20])
+    legend = axes.get_legend()
+    names = [text.get_text() for text in legend.get_texts()]
+    assert names == [f"METHOD-{number}" for number in reversed(range(21))]
+    assert legend.get_window_extent().x0 > axes.get_window_extent().x1
+    assert legend.get_window_extent().x1 < figure.bbox.x1
+    styles = {(line.get_color(), line.get_marker()) for line in legend.get_lines()}
+    assert len(styles) == len(names)
