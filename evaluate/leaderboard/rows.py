@@ -92,7 +92,7 @@ class Row:
     def run_seeds(self) -> dict[str, int | None]:
         """Under which distillation seed the runs of a set count, by its id: the first that gave it, None for any."""
         firsts = {r.set.id: min(other.set.seed for other in group) for group in self.sets for r in group}
-        return firsts if self.seeded else dict.fromkeys(firsts)
+        return {name: seed if self.seeded else None for name, seed in firsts.items()}
 
     def runs(self, networks: Sequence[str]) -> dict[Run, float]:
         """Mean over networks, each weighing the same, of the runs that all of them share: the unit of pairing.

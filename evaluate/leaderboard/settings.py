@@ -67,7 +67,7 @@ def identity(record: Record) -> list[object]:
     judged = record.set
     # A switch that is off says no more than its absence: records older than the switch stay in their row.
     config = {name: value for name, value in judged.config.items() if value is not False}
-    found = [judged.kind, config, judged.labels, judged.preprocessing, judged.trained_on]
+    found: list[object] = [judged.kind, config, judged.labels, judged.preprocessing, judged.trained_on]
     return [*found, _reasons(judged)] if judged.stops else found
 
 

@@ -12,7 +12,8 @@ from condense.evaluate.leaderboard.board import Table
 from condense.evaluate.leaderboard.grid import INTERVAL, RANKS, RULE, Grid
 from condense.evaluate.leaderboard.sections import Section
 
-_HIDDEN = {"source of reported", "setting", "mean of each set"}  # too wide; they stand in the files
+_HIDDEN = {"reported", "source of reported", "setting", "mean of each set"}  # too wide; they stand in the files
+_SETTING = 34  # letters of a line of the setting, which is continued below
 _SPENT = ("bytes", "distil")  # of the cost, at the end of a line
 _LEGEND = f"Accuracy in percent: mean ± half of the 95 % interval (number of runs). {INTERVAL} {RANKS} {RULE}"
 
@@ -33,7 +34,11 @@ def text(table: Table, accuracy: Grid, cost: Grid, width: int) -> str:
     drawn = RichTable(box=None, padding=(0, 1), show_edge=False)
     for place in places:
         column = accuracy.columns[place]
-        drawn.add_column(column.title, justify="right" if column.numeric else "left", no_wrap=True)
+        wide = column.title == "setting"
+        drawn.add_column(
+            column.title, justify="right" if column.numeric else "left", overflow="fold",
+            no_wrap=not wide, max_width=_SETTING if wide else None,
+        )  # fmt: skip
     spent_places = [[column.title for column in cost.columns].index(title) for title in _SPENT]
     for title in _SPENT:
         drawn.add_column(title, justify="right", no_wrap=True)
@@ -99,7 +104,8 @@ def _fitting(table: Table, accuracy: Grid, cost: Grid, width: int) -> tuple[set[
 
 def _width(grid: Grid, title: str) -> int:
     place = [column.title for column in grid.columns].index(title)
-    return 2 + max(len(title), *(len(row[place].marked) for row in grid.rows))
+    widest = max(len(title), *(len(row[place].marked) for row in grid.rows))
+    return 2 + (min(widest, _SETTING) if title == "setting" else widest)
 
 
 def joined(parts: Iterable[str], width: int) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from condense.evaluate.leaderboard import board, grid, markdown
+from condense.evaluate.leaderboard import board, grid, markdown, terminal
 from condense.evaluate.leaderboard.board import Table
 from condense.evaluate.parts import Cell
 from condense.evaluate.records import Record
@@ -173,3 +173,15 @@ def test_the_index_calls_neither_single_sets_ahead_nor_changed_settings_without_
     assert all(rank is not None and rank.best == 1 for rank in table.ranks)
     (line,) = (line for line in markdown.index([table], [], []).splitlines() if line.startswith("| hard-dsa-1 "))
     assert [cell.strip() for cell in line.split("|")][-3:-1] == ["DC; DM", "CVDD (cpu, steps=9)"]
+
+
+def test_a_long_setting_leaves_room_for_the_networks_on_a_terminal(record: Make) -> None:
+    cells = {"convnet-d3": [0.4, 0.42]}
+    recipe = {"kind": "regions", "teachers": "resnet18:norm=batch,width=16+convnet-d3:norm=batch,width=64+vgg11"}
+    changed = [record("dm", config={"label_recipe": recipe}, preset="default, labels x", changed=[], cells=cells)]
+    table = only([*changed, record("dm", cells=cells)])
+    lines = terminal.text(table, grid.accuracy(table, []), grid.cost(table), 100).splitlines()
+    assert max(map(len, lines)) <= 100
+    (head,) = (line for line in lines if "setting" in line)
+    assert head.split()[:4] == ["rank", "method", "setting", "convnet-d3"]
+    assert not any("Not shown" in line for line in lines)
