@@ -267,7 +267,7 @@ def test_two_sets_claim_something_of_the_method_by_the_spread_of_the_table(recor
 
 
 def test_a_gain_that_the_correction_does_not_leave_is_named_as_not_separated(record: Make) -> None:
-    random = nested(record, "random", "selection", [0.30, 0.31, 0.32], [0.30, 0.31, 0.32])
+    random = nested(record, "random", "selection", [0.30, 0.31, 0.32], [0.30, 0.32, 0.31])
     near = nested(record, "dc", "synthetic", [0.325, 0.345, 0.335], [0.315, 0.335, 0.325])
     crowd = [nested(record, name, "selection", [0.350] * 3, [0.3425] * 3) for name in ("herding", "kmeans", "kcenter")]
     table = only([*random, *near, *(one for made in crowd for one in made)])
