@@ -46,7 +46,7 @@ def relabel(
     """
     place = place or Place()
     old = distilled.load(set_folder(name))
-    recipe = label_recipe(labels)
+    called, recipe = label_recipe(labels)
     source = origin(old, name, dataset, place)
     seed = int(old.provenance.get("seed", 0)) if seed is None else seed
     request = {
@@ -68,29 +68,34 @@ def relabel(
     with Run(work, seed=seed, request=request, **place.options()) as run:
         wise = soft_labels.teachers_of(recipe, source.train, run)
         made = soft_labels.label(recipe, view, classes, source.train, old.preprocessing, run, wise=wise)
-        facts = _provenance(old, soft_labels.provenance(recipe, wise), labels, request, run)
+        facts = _provenance(old, soft_labels.provenance(recipe, wise), called, request, run)
         distilled.save(dataclasses.replace(old, labels=made, provenance=facts), target)
     files.discard(work)
     return target
 
 
-def label_recipe(name: str | Path) -> LabelRecipe:
-    """A recipe by its name, from a file, or that of another set's labels.
+def label_recipe(name: str | Path) -> tuple[str, LabelRecipe]:
+    """A recipe by its name, from a file, or that of another set's labels, and what to call it.
+
+    It is called by its name, by that of its file, or as the other set calls it, else by that set's method: how somebody
+    named a folder tells nothing to others.
 
     Raises:
         UnknownName: offering the nearest recipes.
         BadInput: for a set that does not record how it was labelled.
     """
     if str(name).endswith(".json") or str(name) in soft_labels.RECIPES:
-        return soft_labels.read(name)
+        return Path(name).stem, soft_labels.read(name)
     try:
         folder = set_folder(name)
     except UnknownName:
-        return soft_labels.read(name)
-    spec = distilled.load(folder).provenance.get("label_recipe")
+        return Path(name).stem, soft_labels.read(name)
+    made = distilled.load(folder).provenance
+    spec = made.get("label_recipe")
     if spec is None:
         raise BadInput(f"{name} does not record how it was labelled; name one of {', '.join(soft_labels.RECIPES)}")
-    return LabelRecipe.from_spec(spec)
+    called = made.get("relabelled", {}).get("labels") or f"of {made.get('method', 'another set')}"
+    return called, LabelRecipe.from_spec(spec)
 
 
 def _classes(old: DistilledSet) -> Any:
@@ -98,7 +103,7 @@ def _classes(old: DistilledSet) -> Any:
 
 
 def _provenance(
-    old: DistilledSet, facts: Mapping[str, Any], labels: str | Path, request: Mapping[str, Any], run: Run
+    old: DistilledSet, facts: Mapping[str, Any], labels: str, request: Mapping[str, Any], run: Run
 ) -> dict[str, Any]:
     """What the old set says of its images, with the new labels, whose seconds are added to those of the images.
 
@@ -113,8 +118,8 @@ def _provenance(
         **facts,
         **({"image_teachers": recovered} if recovered else {}),
         "config": {**made.get("config", {}), "label_recipe": request["labels"]},
-        "preset": f"{made.get('preset') or 'default'}, labels {Path(labels).stem}",
-        "relabelled": {"from": old.id, "seed": request["seed"]},
+        "preset": f"{made.get('preset') or 'default'}, labels {labels}",
+        "relabelled": {"from": old.id, "labels": labels, "seed": request["seed"]},
         "engine": request["engine"],
         "volatile": {
             **before,

@@ -52,7 +52,7 @@ def test_the_images_stay_and_the_labels_change(old: Path, recipe: Path, place: a
     cost, earlier = made["volatile"], before.provenance["volatile"]
     assert cost["seconds"] > earlier["seconds"]  # of making the images
     assert cost["shared_seconds"] > earlier["shared_seconds"] == 0  # the teacher, in the cache or not
-    assert made["relabelled"] == {"from": before.id, "seed": 0}
+    assert made["relabelled"] == {"from": before.id, "labels": "mine", "seed": 0}
     assert [teacher["network"] for teacher in made["teachers"]] == ["mlp:width=4"]
     assert distilled.verify(folder) == []
     assert distilled.load(old).id == before.id
@@ -86,8 +86,17 @@ def test_another_set_lends_its_labels_with_its_teachers(old: Path, recipe: Path,
     assert ours.provenance["label_recipe"] == theirs.provenance["label_recipe"]
     assert ours.provenance["teachers"] == theirs.provenance["teachers"]
     assert ours.labels.spec() == theirs.labels.spec()
+    assert theirs.provenance["preset"] == "default, labels mine"  # not the lender's folder
     with pytest.raises(BadInput, match="does not record how it was labelled"):
         api.relabel(first, old, place=place)
+
+
+def test_labels_of_a_method_are_called_after_it(old: Path, recipe: Path, place: api.Place, tmp_path: Path) -> None:
+    made = distilled.load(api.relabel(old, recipe, place=place))
+    own = {name: value for name, value in made.provenance.items() if name != "relabelled"} | {"method": "cvdd"}
+    distilled.save(dataclasses.replace(made, provenance=own), tmp_path / "some-folder")
+    borrowed = distilled.load(api.relabel(old, tmp_path / "some-folder", seed=1, place=place))
+    assert borrowed.provenance["preset"] == "default, labels of cvdd"
 
 
 def test_a_misspelt_recipe_names_the_nearest(old: Path, place: api.Place) -> None:
