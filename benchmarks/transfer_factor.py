@@ -47,18 +47,22 @@ class Experiment:
 
 
 EXPERIMENTS = {
-    "learned-targets": Experiment(
-        "With a short training on the set and a linear probe, learned targets cost accuracy: they answer for networks "
-        "at the end of long inner training. With the teacher's own features as targets the loss against random images "
-        "with teacher features shrinks or vanishes.",
-        {"lr_targets": "0"},
-        "better",
-    ),
     "learned-images": Experiment(
-        "What is lost in short probing comes from the images, not from the targets: images that stay real lose "
-        "nothing.",
+        "What is lost against random images with teacher features when all labels are fine-tuned on comes from the "
+        "images: early layers fit patterns that natural images lack, and have to give them up again. Sets whose images "
+        "stay real, with learned targets, lose nothing.",
         {"lr_images": "1e-12"},
         "better",
+        protocol="transfer-narrow",
+        use="fine-tune@1",
+    ),
+    "learned-targets": Experiment(
+        "What is lost when all labels are fine-tuned on comes from the targets, which answer for networks at the end "
+        "of long inner training. With the teacher's own features as targets the loss shrinks or vanishes.",
+        {"lr_targets": "0"},
+        "better",
+        protocol="transfer-narrow",
+        use="fine-tune@1",
     ),
     "authors-pool": Experiment(
         "The authors' code never trains a network again that was born anew, so that most of a run regresses on random "
