@@ -5,6 +5,7 @@ Letters: K classes, B real images drawn of each class, M synthetic images, C H W
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ from condense.budget import Budget
 from condense.data import Split
 from condense.errors import BadInput
 from condense.preprocessing import Preprocessing
+from condense.sending import beside
 
 Initial = Literal["real", "noise"]
 
@@ -99,7 +101,7 @@ class RealBatches:
         columns = torch.arange(per_class) % torch.clamp(self._counts, max=longest)  # (K, B)
         indices = self._members.gather(1, order.gather(1, columns)).flatten()  # (K*B,)
         if self._resident is not None:
-            pixels = self._resident[indices.to(self._resident.device)]
+            pixels = self._resident[beside(indices, self._resident.device)]
         else:
             pixels = self._preprocessing.forward(self._train.take(indices))
         return pixels.unflatten(0, (-1, per_class))
@@ -143,14 +145,14 @@ def gradient_distance(real: Iterable[Tensor], synthetic: Iterable[Tensor]) -> Te
     real, synthetic: gradients of the parameters, in the same order.  Vectors (biases, norm parameters) do not
     count, as in the authors' code.  A scalar.
     """
-    total = torch.zeros(())
+    gaps = []
     for ours, theirs in zip(synthetic, real, strict=True):
         if ours.ndim < 2:
             continue
         ours, theirs = ours.flatten(1), theirs.flatten(1)  # (rows, fan in)
         lengths = ours.norm(dim=1) * theirs.norm(dim=1)
-        total = total.to(ours) + (1 - (ours * theirs).sum(dim=1) / (lengths + 1e-6)).sum()
-    return total
+        gaps.append((1 - (ours * theirs).sum(dim=1) / (lengths + 1e-6)).sum())
+    return functools.reduce(torch.add, gaps)
 
 
 @torch.no_grad()

@@ -13,3 +13,8 @@ def send(drawn: Tensor, device: torch.device, dtype: torch.dtype | None = None) 
     is fetched without waiting may be read before it has arrived.
     """
     return drawn.to(device, dtype, non_blocking=True)
+
+
+def beside(indices: Tensor, rows: torch.device) -> Tensor:
+    """Indices on the device of the rows that they choose: sent where they were drawn on the CPU, else fetched."""
+    return send(indices, rows) if indices.device.type == "cpu" else indices.to(rows)

@@ -34,6 +34,7 @@ from condense.matching import Initial, RealBatches, gradient_distance, initial_i
 from condense.method import Cost, Count, Method, Preset
 from condense.mirror import expansion
 from condense.run import Run
+from condense.sending import send
 
 ABOUT = Method(
     title="DC",
@@ -139,7 +140,7 @@ def gradients(network: torch.nn.Module, images: Tensor, label: int, create_graph
 def inner_batches(images: Tensor, config: Config, run: Run, step: int) -> Iterator[tuple[Tensor, torch.Generator]]:
     """Rows of `images` for each step of the inner loop's epochs, and what augmentation draws from in that step."""
     for epoch in range(config.network_epochs):
-        order = torch.randperm(len(images), generator=run.rng("order", step, epoch)).to(images.device)
+        order = send(torch.randperm(len(images), generator=run.rng("order", step, epoch)), images.device)
         for number, rows in enumerate(order.split(config.network_batch)):
             yield rows, run.rng("network-augment", step, epoch, number)
 

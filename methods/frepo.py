@@ -38,6 +38,7 @@ from condense.method import Cost, Count, Method, Positive, Preset
 from condense.mirror import expansion
 from condense.pool import Pool
 from condense.run import Run
+from condense.sending import send
 from condense.training import Schedule, SplitSource, on_device
 from condense.training.optimisers import set_rate
 
@@ -110,7 +111,7 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
     targets = initial_targets(labels, train.n_classes)  # Y_s (m, K)
     learned = [images.requires_grad_(), targets.requires_grad_()] if config.learn_labels else [images.requires_grad_()]
     optimizer = Lamb(learned, lr=config.lr)
-    real, answers = on_device(SplitSource(train, space), run.device), centred(train.labels, train.n_classes)
+    real, real_labels = on_device(SplitSource(train, space), run.device), train.labels.to(run.device)
     pool = _pool(train, config, run)
     expand = expansion(train, config.mirror)
     embed = run.compiled(kernels.embed)
@@ -128,12 +129,13 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
         support = kernels.support_features(features, support_images, config.chunk if config.low_memory else None)
         support = support.to(getattr(torch, config.gram))  # Phi_s (m, D)
         weights = kernels.ridge_weights(support, support_targets, ridge, jitters).to(queries.dtype)
-        loss = half_squared_error(queries @ weights, answers[rows].to(run.device))  # K_ts (K_ss + lambda I)^-1 Y_s
+        answers = centred(real_labels[send(rows, run.device)], train.n_classes)  # Y_t (n, K)
+        loss = half_squared_error(queries @ weights, answers)  # K_ts (K_ss + lambda I)^-1 Y_s
         penalty = config.label_margin * lost_margin(targets)
         optimizer.zero_grad()
         (loss + penalty).backward(inputs=learned)
         optimizer.step()
-        sample = random_rows(len(images), config.online_batch, run.rng("online", step)).to(run.device)
+        sample = send(random_rows(len(images), config.online_batch, run.rng("online", step)), images.device)
         pool.advance(member, images[sample], targets[sample], run.rng("birth", step))
         run.log(loss=loss.detach())
     return DistilledSet.synthetic(

@@ -41,6 +41,7 @@ from condense.kernels import InfiniteNetwork, Ridge
 from condense.matching import Initial, initial_images, random_rows
 from condense.method import Cost, Count, Method, Positive, Preset
 from condense.run import Run
+from condense.sending import send
 from condense.training import Source, SplitSource, on_device
 
 ABOUT = Method(
@@ -103,7 +104,7 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
     targets = initial_targets(labels, train.n_classes)  # Y_s (m, K)
     learned = [images.requires_grad_(), targets.requires_grad_()] if config.learn_labels else [images.requires_grad_()]
     optimizer = torch.optim.Adam(learned, lr=config.lr)
-    real, answers = on_device(SplitSource(train, space), run.device), centred(train.labels, train.n_classes)
+    real, real_labels = on_device(SplitSource(train, space), run.device), train.labels.to(run.device)
     jitters = kernels.Jitters(run)
     regress = _regressor(train, config, jitters, run)
 
@@ -112,13 +113,13 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
         rows = random_rows(len(train), config.real_batch, run.rng("real", step))
         predict = regress(step, images, targets)
         prediction = predict(real.gather(rows, run.device))  # K_ts (K_ss + lambda I)^-1 Y_s
-        loss = half_squared_error(prediction, answers[rows].to(run.device))
+        loss = half_squared_error(prediction, centred(real_labels[send(rows, run.device)], train.n_classes))
         optimizer.zero_grad()
         loss.backward(inputs=learned)
         optimizer.step()
         run.log(loss=loss.detach())
     if config.solve_labels:
-        targets = _solved(partial(regress, config.steps), images, real, answers, config, jitters, run)
+        targets = _solved(partial(regress, config.steps), images, real, real_labels, config, jitters, run)
     return DistilledSet.synthetic(
         images, SoftLabels(targets.cpu(), form="logits"), train, space, provenance=jitters.provenance()
     )
@@ -153,20 +154,20 @@ def _solved(
     regress: Callable[[Tensor, Tensor], Predictor],
     images: Tensor,
     real: Source,
-    answers: Tensor,
+    real_labels: Tensor,
     config: Config,
     jitters: kernels.Jitters,
     run: Run,
 ) -> Tensor:
     """Y (m, K) that minimises |A Y - Y_t|² over all real images, A = K_ts (K_ss + lambda I)^-1, by normal equations."""
-    count, columns = len(images), answers.shape[1]
+    count, columns = len(images), real.n_classes
     predict = regress(images, torch.eye(count, device=images.device))  # the regressor of these targets is A itself
     normal, right = images.new_zeros(count, count).double(), images.new_zeros(count, columns).double()
     parts = torch.arange(len(real)).split(config.real_batch)
     for step in run.loop("solve", len(parts), run.state(normal=normal, right=right, jitters=jitters)):
         a = predict(real.gather(parts[step], images.device)).double()  # (n, m)
         normal += a.T @ a
-        right += a.T @ answers[parts[step]].to(right)
+        right += a.T @ centred(real_labels[send(parts[step], images.device)], columns).to(right)
     return kernels.dual_weights(normal, right, Ridge(_PSEUDO_INVERSE, "trace"), jitters).to(images.dtype)
 
 

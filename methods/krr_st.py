@@ -44,6 +44,7 @@ from condense.self_supervised import (
     teacher_cost,
     teacher_for,
 )
+from condense.sending import send
 
 ABOUT = Method(
     title="KRR-ST",
@@ -197,7 +198,7 @@ def _trained_pool(train: Split, images: Tensor, targets: Tensor, config: Config,
 
 def _inner_rows(images: Tensor, config: Config, generator: torch.Generator) -> Tensor:
     """Rows of the synthetic set that an update sees, in a random order."""
-    return random_rows(len(images), config.inner_batch or len(images), generator).to(images.device)
+    return send(random_rows(len(images), config.inner_batch or len(images), generator), images.device)
 
 
 def _with_ones(features: Tensor) -> Tensor:

@@ -12,6 +12,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from condense.sending import beside
+
 
 class Pixels(Protocol):
     """N images of one shape, uint8, handed out by index."""
@@ -52,7 +54,7 @@ class ArrayPixels:
         return len(self.images)
 
     def take(self, indices: Tensor) -> Tensor:
-        return self.images.index_select(0, indices.to(self.images.device))
+        return self.images.index_select(0, beside(indices, self.images.device))
 
     def to(self, device: torch.device) -> Pixels:
         return ArrayPixels(self.images.to(device))
@@ -60,10 +62,13 @@ class ArrayPixels:
 
 @dataclass(frozen=True, eq=False)
 class SelectedPixels:
-    """Part of another source, by indices (M,) into it."""
+    """Part of another source, by indices (M,) into it, which lie on its device."""
 
     source: Pixels
     indices: Tensor
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "indices", self.indices.to(self.source.device))
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -77,7 +82,7 @@ class SelectedPixels:
         return len(self.indices)
 
     def take(self, indices: Tensor) -> Tensor:
-        return self.source.take(self.indices[indices.to(self.indices.device)])
+        return self.source.take(self.indices[beside(indices, self.indices.device)])
 
     def to(self, device: torch.device) -> Pixels:
         if isinstance(self.source, ArrayPixels) and device != self.source.device:

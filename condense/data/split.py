@@ -124,7 +124,7 @@ class Split:
         if not len(chosen):
             raise BadInput("a subset needs at least one image, got no indices")
         if isinstance(self.pixels, SelectedPixels):
-            pixels = SelectedPixels(self.pixels.source, self.pixels.indices[chosen])
+            pixels = SelectedPixels(self.pixels.source, self.pixels.indices[chosen.to(self.pixels.device)])
         else:
             pixels = SelectedPixels(self.pixels, chosen)
         content = hashlib.sha256(chosen.numpy().astype("<i8").tobytes()).hexdigest()

@@ -81,7 +81,7 @@ class Trainer:
     def _direction(self, parameters: Tensor, epoch: int, step: int) -> Tensor:
         recipe = self._recipe
         batches = [stream(epoch, step) for stream in self._streams]  # augmented once, also for two gradients
-        weight = torch.tensor(recipe.loss_weight(epoch), dtype=parameters.dtype).to(parameters.device)
+        weight = parameters.new_full((), recipe.loss_weight(epoch))
 
         def gradient(at: Tensor) -> Tensor:
             return self._gradient(at, batches, weight)

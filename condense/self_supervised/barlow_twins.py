@@ -12,6 +12,7 @@ Departures from the paper:
 from __future__ import annotations
 
 import dataclasses
+import functools
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -122,12 +123,15 @@ def pretrain(
     embed = run.compiled(network.embed)
     per_epoch, schedule = recipe.steps_per_epoch(len(train)), recipe.schedule()
 
+    @functools.lru_cache(maxsize=1)
+    def order(epoch: int) -> Tensor:
+        return torch.randperm(len(train), generator=run.rng("order", epoch))
+
     state = run.state(network=network, head=head, optimizer=optimizer)
     for step in run.loop("barlow-twins", recipe.epochs * per_epoch, state):
         epoch, position = divmod(step, per_epoch)
         set_rate(optimizer, recipe.lr * schedule.multiplier(epoch, position, per_epoch, recipe.epochs))
-        order = torch.randperm(len(train), generator=run.rng("order", epoch))
-        rows = order[position * recipe.batch : (position + 1) * recipe.batch]
+        rows = order(epoch)[position * recipe.batch : (position + 1) * recipe.batch]
         pixels = train.take(rows).to(run.device).float() / 255
         with torch.autocast(torch.device(run.device).type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
             first, second = (

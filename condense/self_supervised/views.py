@@ -17,6 +17,7 @@ from torch import Tensor
 from condense.augment import Augmentation, Draw, RandomResizedCrop
 from condense.augment.draw import uniform_rows
 from condense.errors import BadInput
+from condense.sending import send
 
 _COLUMNS = 6  # whether to jitter, brightness, contrast, saturation, hue, whether to go grey
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as torchvision's conversion to grey
@@ -106,16 +107,16 @@ def hue_turn(turns: Tensor) -> Tensor:
 
 def mix_channels(images: Tensor, matrices: Tensor) -> Tensor:
     """Applies a colour matrix to every pixel.  images: (B, 3, H, W).  matrices: (B, 3, 3) or (1, 3, 3)."""
-    return (matrices.to(images) @ images.flatten(2)).view_as(images)  # (B, 3, H*W)
+    return (send(matrices, images.device, images.dtype) @ images.flatten(2)).view_as(images)  # (B, 3, H*W)
 
 
 def _grey(images: Tensor) -> Tensor:
     """(B, 1, H, W)."""
     if images.shape[1] != 3:
         return images.mean(1, keepdim=True)
-    weights = torch.tensor(_LUMA, dtype=images.dtype, device=images.device)
+    weights = send(torch.tensor(_LUMA, dtype=images.dtype), images.device)
     return (images * weights[:, None, None]).sum(1, keepdim=True)
 
 
 def _factor(values: Tensor, images: Tensor) -> Tensor:
-    return values.to(images)[:, None, None, None]
+    return send(values, images.device, images.dtype)[:, None, None, None]

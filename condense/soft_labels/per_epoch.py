@@ -13,6 +13,7 @@ from condense.augment import Mix, mix_targets
 from condense.distilled.labels import FULL, Codec, Committee, RegionLabels, Regions, SoftForm
 from condense.errors import BadInput, DamagedFile
 from condense.run import Run, Store
+from condense.sending import send
 from condense.soft_labels.calibration import Calibration
 from condense.soft_labels.checks import check_regions
 from condense.soft_labels.images import Images
@@ -90,8 +91,8 @@ def _dropped(store: Store) -> list[int]:
 def step_images(images: Images, regions: Regions, drawn: dict[str, Tensor], step: int, device: torch.device) -> Tensor:
     """The regions of one step before they are mixed, (b, C, H, W).  drawn: `regions.epoch(epoch)`."""
     rows = regions.rows(step)
-    part = {name: tensor[rows].to(device) for name, tensor in drawn.items()}
-    return replay_view(images.gather(part["indices"], device), part["crop"], part["flip"])
+    crop, flip = send(drawn["crop"][rows], device), send(drawn["flip"][rows], device)
+    return replay_view(images.gather(drawn["indices"][rows], device), crop, flip)
 
 
 class _Epoch:
@@ -138,7 +139,7 @@ class _Epoch:
         if self._calibration is not None:
             assert self._classes is not None
             rows = slice(self._regions.rows(steps[0]).start, self._regions.rows(steps[-1]).stop)
-            classes = self._classes[self._drawn["indices"][rows].to(self._device)]
+            classes = self._classes[send(self._drawn["indices"][rows], self._device)]
             targets = self._calibration(logits, classes, temperature)
             self.dropped += int((targets.sum(1) == 0).sum())
         parts = targets.split([len(part) for part in regions])

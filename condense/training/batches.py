@@ -11,6 +11,7 @@ from torch import Tensor
 from condense import augment
 from condense.distilled.labels import Answering, Dictating, LabelBatch, Labels, Softened
 from condense.errors import BadInput
+from condense.sending import send
 from condense.training.losses import as_target
 from condense.training.recipe import Recipe
 from condense.training.replay import replay_mix, replay_view
@@ -23,7 +24,7 @@ class Batch:
 
     images: Tensor  # (N, C, H, W), augmented
     target: Tensor  # (N,) int64, or (N, K) floats
-    norm_group: Tensor | None  # (N,) samples with equal numbers share batch statistics; None: all do
+    norm_group: Tensor | None  # (N,) on the CPU: samples with equal numbers share batch statistics; None: all do
 
 
 class Batches:
@@ -60,7 +61,7 @@ class Batches:
 
     def __call__(self, epoch: int, step: int) -> Batch:
         """The batch of step `step` of epoch `epoch`, both counted from 0."""
-        labels = self._labels.view(epoch, step, self._indices(epoch, step).to(self._device))
+        labels = self._labels.view(epoch, step, self._indices(epoch, step))
         images = self._source.gather(labels.indices, self._device)
         if self._recipe.precision == "float64":
             images = images.double()
@@ -78,7 +79,8 @@ class Batches:
 
     def _indices(self, epoch: int, step: int) -> Tensor:
         if self._order[0] != epoch:
-            self._order = (epoch, torch.randperm(len(self._source), generator=self._rng("order", epoch)))
+            order = torch.randperm(len(self._source), generator=self._rng("order", epoch))
+            self._order = (epoch, send(order, self._device))
         return self._order[1][step * self._recipe.batch : (step + 1) * self._recipe.batch]
 
     def _target(self, labels: LabelBatch, images: Tensor, mix: augment.Mix | None) -> Tensor:

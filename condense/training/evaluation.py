@@ -21,7 +21,7 @@ def predict(network: nn.Module, source: Source, *, batch: int = _BATCH, engine: 
 
     The network is in evaluation mode meanwhile and returns to the mode it was in.
     """
-    return torch.cat([logits for _, logits in _answers(network, source, batch, engine)])
+    return torch.cat(list(_answers(network, source, batch, engine)))
 
 
 def accuracy(network: nn.Module, source: Source, *, batch: int = _BATCH, engine: Engine | None = None) -> float:
@@ -33,14 +33,14 @@ def accuracy(network: nn.Module, source: Source, *, batch: int = _BATCH, engine:
     if len(source) == 0:
         raise BadInput("cannot measure accuracy on an empty set; give at least one image")
     device = next(network.parameters()).device
-    classes = source.labels.hard().to(device)
+    classes = source.labels.hard().to(device).split(batch)
     right = torch.zeros((), dtype=torch.int64, device=device)
-    for rows, logits in _answers(network, source, batch, engine):
-        right += (logits.argmax(1) == classes[rows.to(device)]).sum()
+    for of_batch, logits in zip(classes, _answers(network, source, batch, engine), strict=True):
+        right += (logits.argmax(1) == of_batch).sum()
     return int(right) / len(source)
 
 
-def _answers(network: nn.Module, source: Source, batch: int, engine: Engine | None) -> Iterator[tuple[Tensor, Tensor]]:
+def _answers(network: nn.Module, source: Source, batch: int, engine: Engine | None) -> Iterator[Tensor]:
     engine = engine or Engine()
     parameter = next(network.parameters())
     answer = compiled(forward) if engine.compile else forward
@@ -55,6 +55,6 @@ def _answers(network: nn.Module, source: Source, batch: int, engine: Engine | No
                 images = torch.cat([images, images[:1].expand(batch - len(rows), -1, -1, -1)])
             with torch.no_grad():
                 logits = answer(network, images.contiguous(memory_format=memory), engine.precision == "bfloat16")
-            yield rows, logits[: len(rows)]
+            yield logits[: len(rows)]
     finally:
         network.train(was_training)

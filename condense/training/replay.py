@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from condense.augment import Mix, MixUp, geometry
+from condense.sending import send
 
 
 def replay_view(images: Tensor, crop: Tensor | None, flip: Tensor | None) -> Tensor:
@@ -17,7 +18,8 @@ def replay_view(images: Tensor, crop: Tensor | None, flip: Tensor | None) -> Ten
     if crop is None:
         return geometry.mirror(images, mirrored)
     height, width = images.shape[2:]
-    return geometry.resized_crop(images, crop * crop.new_tensor([height, width, height, width]), mirrored)
+    sides = send(torch.tensor([height, width, height, width], dtype=crop.dtype), crop.device)
+    return geometry.resized_crop(images, crop * sides, mirrored)
 
 
 def replay_mix(images: Tensor, mix: Mix) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from condense.machine_code import machine_code
+from condense.sending import send
 from condense.training.batches import Batch
 from condense.training.engines import Engine
 from condense.training.losses import loss_value
@@ -63,7 +64,7 @@ class SequentialStep:
         # Each group passes the network by itself, so that batch statistics are taken within it.
         total = images.new_zeros(())
         for group in groups.unique():
-            rows = (groups == group).nonzero().flatten().to(images.device)
+            rows = send((groups == group).nonzero().flatten(), images.device)
             part = self._objective(self._network, images[rows], target[rows], self._loss, self._half)
             total = total + part * (len(rows) / len(images))
         return total

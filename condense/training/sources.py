@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from condense.distilled.labels import HardLabels, Labels
+from condense.sending import beside
 
 if TYPE_CHECKING:
     from condense.data import Split
@@ -75,7 +76,7 @@ class Resident:
 
     def gather(self, indices: Tensor, device: torch.device) -> Tensor:
         """Rows of the tensor."""
-        return self.images.index_select(0, indices.to(self.images.device)).to(device)
+        return self.images.index_select(0, beside(indices, self.images.device)).to(device)
 
 
 def on_device(source: Source, device: torch.device) -> Source:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from condense.errors import BadInput
 from condense.experts import Experts
+from condense.sending import send
 from condense.unroll import Segment
 
 
@@ -100,7 +101,7 @@ def perturbed(parts: Iterable[Tensor], strength: float, generator: torch.Generat
     moved = []
     for weight in parts:
         if weight.ndim == 4:
-            noise = torch.randn(weight.shape, generator=generator).to(weight)
+            noise = send(torch.randn(weight.shape, generator=generator), weight.device, weight.dtype)
             weight = weight + strength * noise / noise.norm() * weight
         moved.append(weight)
     return moved

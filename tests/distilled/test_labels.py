@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from device_traffic import AWAY, watched
 
 from condense import networks
 from condense.distilled import HardLabels, Labels, ReplayedLabels, Representations, SoftLabels, TeacherLabels
@@ -18,6 +19,17 @@ def test_every_kind_answers_the_protocol(labels: Labels) -> None:
     assert labels.spec()["kind"] == labels.kind
     batch = labels.view(0, 0, PICK)
     assert batch.target is None or len(batch.target) == len(batch.indices)
+
+
+def test_a_batch_of_labels_waits_for_no_device(labels: Labels) -> None:
+    # Networks cannot be rebuilt from weights without values; batches hold nothing of them.
+    moved = labels if labels.kind in ("teacher", "committee") else labels.to(AWAY)
+    indices = PICK.to(AWAY)
+    with watched() as waits:
+        batch = moved.view(0, 0, indices)
+    assert waits == []
+    assert batch.indices.device == AWAY
+    assert batch.norm_group is None or batch.norm_group.device.type == "cpu"  # loops over groups look at them
 
 
 def test_bytes_are_those_of_all_stored_tensors(labels: Labels) -> None:

@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from device_traffic import AWAY, watched
 from torch import Tensor
 
 from condense import _torchvision
@@ -37,6 +38,14 @@ def test_a_factor_of_colour_is_the_one_of_torchvision(name: str) -> None:
     functional = _torchvision.load("transforms.v2.functional")
     expected = getattr(functional, f"adjust_{name}")(images(), 1.3)  # 1 + 0.4 (2 * 0.875 - 1)
     torch.testing.assert_close(changed, expected, atol=1e-3, rtol=0)  # torchvision's luma has three decimals
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_view_waits_for_no_device(channels: int) -> None:
+    pixels, rng = images(channels=channels).to(AWAY), torch.Generator().manual_seed(0)
+    with watched() as waits:
+        assert Views(jitter=1.0, grey=0.5)(pixels, rng).shape == pixels.shape
+    assert waits == []
 
 
 def test_without_strengths_a_view_is_a_random_crop() -> None:

@@ -4,10 +4,12 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from device_traffic import AWAY, watched
 from torch.nn import functional as F
 
 from condense import augment, networks
 from condense.augment import Mix
+from condense.data import Split
 from condense.distilled.labels import (
     Codec,
     Committee,
@@ -21,8 +23,8 @@ from condense.distilled.labels import (
     TeacherLabels,
 )
 from condense.errors import BadInput
-from condense.preprocessing import identity
-from condense.training import Loss, Recipe, Resident, Rng
+from condense.preprocessing import identity, normalise
+from condense.training import Loss, Recipe, Resident, Rng, SplitSource, on_device
 from condense.training.batches import Batch, Batches
 from condense.training.replay import replay_view
 
@@ -44,6 +46,21 @@ def test_an_epoch_visits_every_sample_once_and_keeps_the_last_batch(source: Resi
         epochs.append(torch.cat(parts))
         assert torch.equal(epochs[-1].sort().values, torch.arange(40.0))
     assert not torch.equal(*epochs)
+
+
+@pytest.mark.parametrize("mix", [None, {"kind": "mixup"}, {"kind": "cutmix"}])
+@pytest.mark.parametrize("augment", [None, {"kind": "dsa"}, {"kind": "crop-flip"}, {"kind": "random-resized-crop"}])
+def test_a_step_waits_for_no_device(augment: dict[str, str] | None, mix: dict[str, str] | None, stream: Stream) -> None:
+    split = Split.from_arrays(torch.zeros(40, 3, 16, 16, dtype=torch.uint8), torch.arange(40) % 4, "abcd")
+    part = split.to(AWAY).subset(
+        torch.arange(3, 30)
+    )  # as fine-tuning takes a share, and a teacher what is not held back
+    source = on_device(SplitSource(part, normalise((0.5,) * 3, (0.25,) * 3)), AWAY)
+    batches = Batches(source, Recipe(2, 8, augment=augment, mix=mix), stream(0), AWAY)
+    batches(0, 0)  # an epoch begins by sending its order
+    with watched() as waits:
+        assert batches(0, 1).images.shape == (8, 3, 16, 16)
+    assert waits == []
 
 
 def test_a_batch_is_the_same_whatever_was_asked_before(source: Resident, stream: Stream) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -31,7 +32,7 @@ class LabelBatch:
         crop: (B, 4) float, top, left, height, width as fractions of the image.
         flip: (B,) bool, mirrored left to right after the crop.
         mix: partners (positions within the batch), weights and box, applied after crop and flip.
-        norm_group: (B,) int64, samples that share batch-norm statistics.
+        norm_group: (B,) int64 on the CPU, samples that share batch-norm statistics.
         form: what `target` is. Logits are handed out as such, so that a recipe may mix them or soften them by a
             temperature of its own before the softmax.
     """
@@ -93,6 +94,19 @@ class Labels(Protocol):
 
     def to(self, device: torch.device | str) -> Self:
         """The same labels with their tensors on a device."""
+
+
+L = TypeVar("L")
+
+
+def moved(labels: L, **tensors: Any) -> L:
+    """The same labels with tensors elsewhere. What was checked when they were made is not looked at again, since a look
+    at values on an accelerator waits for it.
+    """
+    elsewhere = copy.copy(labels)
+    for name, value in tensors.items():
+        object.__setattr__(elsewhere, name, value)  # the classes are frozen
+    return elsewhere
 
 
 @runtime_checkable

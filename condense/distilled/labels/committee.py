@@ -23,6 +23,7 @@ from condense.distilled.labels.classes import ClassesSpec, OptionalClasses, rest
 from condense.distilled.labels.stored import check_form
 from condense.errors import BadInput
 from condense.preprocessing import Preprocessing, from_spec
+from condense.sending import send
 
 Average = Literal["logits", "probabilities"]
 Statistics = Literal["running", "batch"]
@@ -155,7 +156,7 @@ class Committee:
             return answers
         answers = images.new_empty(len(images), self.n_classes)
         for group in groups.unique():
-            rows = (groups == group).nonzero().flatten().to(images.device)
+            rows = send((groups == group).nonzero().flatten(), images.device)
             answers[rows] = module(images[rows])
         return answers
 

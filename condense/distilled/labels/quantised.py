@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -26,7 +26,7 @@ from pydantic import ConfigDict
 from torch import Tensor
 
 from condense import stated
-from condense.distilled.labels.base import LabelBatch, register
+from condense.distilled.labels.base import LabelBatch, moved, register
 from condense.distilled.labels.classes import ClassesBeside, restored_classes
 from condense.distilled.labels.ranges import misfit, target_misfit
 from condense.distilled.labels.stored import SoftForm, SoftSpec, check_form, soft_rows
@@ -228,7 +228,7 @@ class QuantisedLabels(ClassesBeside):
         return self.codec.nbytes(self.count, self.n_classes) + self._class_bytes()
 
     def to(self, device: torch.device | str) -> Self:
-        return replace(self, stored={name: tensor.to(device) for name, tensor in self.stored.items()})
+        return moved(self, stored={name: tensor.to(device) for name, tensor in self.stored.items()})
 
 
 def _index_type(classes: int) -> torch.dtype:

@@ -17,6 +17,7 @@ from condense.distilled.labels.regions import Regions
 from condense.distilled.labels.replayed import ByEpoch, FolderShards, LastEpoch, MemoryShards, Shards, file_name
 from condense.distilled.labels.stored import SoftForm, SoftSpec, check_form, soft_rows
 from condense.errors import BadInput
+from condense.sending import send
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,8 +73,7 @@ class RegionLabels(ByEpoch):
         epoch %= len(self.shards)
         drawn = self._epoch(epoch)
         rows, device = self.regions.rows(step), indices.device
-        part = {name: tensor[rows].to(device) for name, tensor in drawn.items()}
-        group = self.regions.groups(step)
+        part = {name: send(tensor[rows], device) for name, tensor in drawn.items()}
         target = self.codec.decode(part, self.n_classes)
         return LabelBatch(
             indices=part["indices"],
@@ -81,7 +81,7 @@ class RegionLabels(ByEpoch):
             crop=part["crop"],
             flip=part["flip"],
             mix=self.regions.mixed(epoch, step),
-            norm_group=None if group is None else group.to(device),
+            norm_group=self.regions.groups(step),
             form=self.form,
         )
 

@@ -26,6 +26,7 @@ from condense.distilled.labels.classes import OptionalClasses, restored_classes
 from condense.distilled.labels.epochs import Epoch
 from condense.distilled.labels.stored import SoftForm, SoftSpec, check_form, soft_rows
 from condense.errors import BadInput, DamagedFile
+from condense.sending import send
 
 
 class Shards(Protocol):
@@ -176,14 +177,16 @@ class ReplayedLabels(ByEpoch):
         if not 0 <= step < self.steps(epoch):
             raise BadInput(f"epoch {epoch} of the replayed labels has {self.steps(epoch)} steps, step {step} was asked")
         rows = slice(step * self.batch, (step + 1) * self.batch)
-        part = {name: stored[name][rows].to(indices.device) for name in epochs.PER_SAMPLE & stored.keys()}
+        part = {name: stored[name][rows] for name in epochs.PER_SAMPLE & stored.keys()}
+        group = part.pop("norm_group", None)
+        part = {name: send(tensor, indices.device) for name, tensor in part.items()}
         return LabelBatch(
             indices=part["indices"],
             target=soft_rows(part["target"], self.form, self.temperature),
             crop=part.get("crop"),
             flip=part.get("flip"),
             mix=_mix(stored, part, step),
-            norm_group=part.get("norm_group"),
+            norm_group=group,
             form=self.form,
         )
 
@@ -236,7 +239,7 @@ def _mix(stored: Epoch, part: Epoch, step: int) -> Any:
     if box is not None and int(box[2] * box[3]) == 0:
         box = None
     device = part["partner"].device
-    return Mix(part["partner"], stored["mix_weight"][step].to(device), None if box is None else box.to(device))
+    return Mix(part["partner"], send(stored["mix_weight"][step], device), None if box is None else send(box, device))
 
 
 def paths(shards: Shards) -> Mapping[str, Path]:

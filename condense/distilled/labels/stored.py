@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor
 
-from condense.distilled.labels.base import LabelBatch, LabelSpec, register
+from condense.distilled.labels.base import LabelBatch, LabelSpec, moved, register
 from condense.distilled.labels.classes import ClassesBeside, ClassesSpec, restored_classes
 from condense.errors import BadInput, DamagedFile
 
@@ -49,7 +49,7 @@ class _Rows:
         return self.values.numel() * self.values.element_size()
 
     def to(self, device: torch.device | str) -> Self:
-        return replace(self, values=self.values.to(device))
+        return moved(self, values=self.values.to(device))
 
     def _require_float_matrix(self) -> None:
         values = self.values
