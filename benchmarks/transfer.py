@@ -153,7 +153,7 @@ def prepared(threads: int, device: str = "cpu") -> Place:
     from condense.progress import Progress
 
     torch.set_num_threads(threads)
-    # Processor seconds of a step, compiled and not: KRR-ST 0.21, 0.30; Barlow Twins 0.46, 0.72; its teacher 0.83, 0.95.
+    # Compiled, since steps of this size take two thirds to nine tenths of the time that they take otherwise.
     return Place(device=device, compile=True, progress=Progress())
 
 

@@ -11,6 +11,8 @@ import math
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from condense.errors import BadInput
+
 
 def centred(labels: Tensor, n_classes: int) -> Tensor:
     """onehot - 1/K, the targets of real images.  labels: (N,) int64.  Returns (N, K) float32, on their device."""
@@ -18,7 +20,13 @@ def centred(labels: Tensor, n_classes: int) -> Tensor:
 
 
 def initial_targets(labels: Tensor, n_classes: int) -> Tensor:
-    """(onehot - 1/K) / sqrt(K / 10), from where learned labels start.  labels: (M,) int64.  Returns (M, K)."""
+    """(onehot - 1/K) / sqrt(K / 10), from where learned labels start.  labels: (M,) int64.  Returns (M, K).
+
+    Raises:
+        BadInput: for a single class, whose centred labels are all zero.
+    """
+    if n_classes < 2:
+        raise BadInput("a regression of labels needs at least two classes; with one there is nothing to tell apart")
     return centred(labels, n_classes) / math.sqrt(n_classes / 10)
 
 

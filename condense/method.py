@@ -27,21 +27,25 @@ from condense.errors import BadInput, UnknownName
 
 @dataclass(frozen=True)
 class AtLeast:
-    """Marks the type of a Config field with the smallest value that makes sense."""
+    """Marks the type of a Config field with the values that make sense."""
 
     lowest: float
     itself: bool = True  # whether that one does, or only what is larger
+    highest: float = math.inf
 
     def allows(self, value: float) -> bool:
-        return math.isfinite(value) and (value >= self.lowest if self.itself else value > self.lowest)
+        above = value >= self.lowest if self.itself else value > self.lowest
+        return math.isfinite(value) and above and value <= self.highest
 
     def __str__(self) -> str:
-        return f"{'of at least' if self.itself else 'above'} {self.lowest}"
+        least = f"{'of at least' if self.itself else 'above'} {self.lowest}"
+        return least if self.highest == math.inf else f"{least} and at most {self.highest}"
 
 
 Count = Annotated[int, AtLeast(1)]  # such as the images of a batch
 Group = Annotated[int, AtLeast(2)]  # samples that share batch statistics
 Positive = Annotated[float, AtLeast(0, itself=False)]  # such as a temperature
+Part = Annotated[float, AtLeast(0, itself=False, highest=1)]  # of a whole, such as the weight of a running mean
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ Departures from the paper:
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -34,7 +35,7 @@ from condense.data import Split
 from condense.distilled import DistilledSet, SoftLabels
 from condense.lamb import Lamb
 from condense.matching import Initial, initial_images, random_rows
-from condense.method import Cost, Count, Method, Positive, Preset
+from condense.method import Cost, Count, Method, Part, Positive, Preset
 from condense.mirror import expansion
 from condense.pool import Pool
 from condense.run import Run
@@ -63,9 +64,9 @@ class Config:
     mirror: bool = False  # regress on the images and their mirror images; refused where a flip changes the class
     pool: Count = 10  # networks that are trained online
     online_updates: int = 100  # most updates of a network before a fresh one takes its place; 0: random networks
-    online_batch: int = 1000  # synthetic images of an online update, which hold the most maps when low_memory
+    online_batch: Count = 1000  # synthetic images of an online update, which hold the most maps when low_memory
     online_lr: float = 3e-4  # Adam's, in online updates
-    statistics: float = 0.9  # part of a network's batch-norm statistics that each online update replaces
+    statistics: Part = 0.9  # part of a network's batch-norm statistics that each online update replaces
     initial: Initial = "real"  # start from real images or from noise
     network: str = "convnet:growth=2,norm=batch,norm_at=input"  # f_omega; widths 128, 256, 512 at 32 pixels
     preprocessing: str = (
@@ -115,7 +116,7 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
     pool = _pool(train, config, run)
     expand = expansion(train, config.mirror)
     embed = run.compiled(kernels.embed)
-    ridge, jitters = kernels.Ridge(config.ridge, "mean-trace"), kernels.Jitters(run)
+    ridge, jitters = dataclasses.replace(kernels.FREPO, strength=config.ridge), kernels.Jitters(run)
     schedule = Schedule("cosine", floor=0.1)
 
     state = run.state(images=images, targets=targets, optimizer=optimizer, jitters=jitters, **pool.parts())

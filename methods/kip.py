@@ -24,6 +24,7 @@ Departures from the paper:
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -130,7 +131,7 @@ Regressor = Callable[[int, Tensor, Tensor], Predictor]  # step, support images, 
 
 
 def _regressor(train: Split, config: Config, jitters: kernels.Jitters, run: Run) -> Regressor:
-    ridge = Ridge(config.ridge, "mean-trace")
+    ridge = dataclasses.replace(kernels.FREPO, strength=config.ridge)
     if config.kernel == "random-features":
         return _finite(train, config, ridge, jitters, run)
     kernel, dtype = InfiniteNetwork(config.kernel, config.layers, config.depth), getattr(torch, config.gram)

@@ -11,6 +11,7 @@ Departures from the paper:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from condense import preprocessing
 from condense.budget import Budget
@@ -38,7 +39,7 @@ class Config:
     teacher_network: str = "resnet18:norm=batch"  # of a teacher that is trained here
     teacher_epochs: int = 200  # of its training
     teacher_projector: int = 2048  # width of its projector while it is trained
-    teacher_precision: str = "float32"  # of its convolutions: float32 | bfloat16
+    teacher_precision: Literal["float32", "bfloat16"] = "float32"  # of its convolutions
     preprocessing: str = "normalise"  # pixel space of training on the set: normalise | zca | zca-relative | identity
 
 

@@ -5,7 +5,8 @@ https://arxiv.org/abs/2310.06511, Alg. 1, with the settings of the authors' code
 
 Departures from the paper:
     - the first images lie in the pixel space of the real ones; `initial_space="pixels"` is the authors' code, which
-      starts from pixels in [0, 1] while real batches are normalised, and trains on these images as they are.
+      starts from pixels in [0, 1] while real batches are normalised, and trains on these images as they are. Such a
+      set is one of normalised images all the same, and what it shows is paler than the photographs it began with.
     - images and targets have rates of their own (authors' code: one rate for both).
     - a network that has had its T updates is born anew and trained again, as the paper says; `rebirth="old"` is the
       authors' code, which leaves the counter of such a network at T: from then on every time it is chosen it is born
@@ -21,6 +22,7 @@ Departures from the paper:
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -88,7 +90,7 @@ class Config:
     teacher_network: str = "resnet18:norm=batch"  # of a teacher that is trained here
     teacher_epochs: int = 200  # of its training
     teacher_projector: int = 2048  # width of its projector while it is trained
-    teacher_precision: str = "float32"  # of its convolutions: float32 | bfloat16
+    teacher_precision: Literal["float32", "bfloat16"] = "float32"  # of its convolutions
     preprocessing: str = "normalise"  # pixel space of learning and training: normalise | zca | zca-relative | identity
     precision: Literal["float32", "bfloat16"] = "float32"  # of f_omega's convolutions in the regression only
     gram: Literal["float32", "float64"] = "float32"  # float64 for many images, where float32 may be indefinite
@@ -144,7 +146,7 @@ def distill(train: Split, budget: Budget, config: Config, run: Run) -> Distilled
     )
     pool = _trained_pool(train, images, targets, config, run)
     embed = run.compiled(kernels.embed)
-    ridge, jitters = kernels.Ridge(config.ridge, "trace", detached=True), kernels.Jitters(run)
+    ridge, jitters = dataclasses.replace(kernels.KRR_ST, strength=config.ridge), kernels.Jitters(run)
 
     state = run.state(images=images, targets=targets, optimizer=optimizer, jitters=jitters, **pool.parts())
     for step in run.loop("regress", config.steps, state):

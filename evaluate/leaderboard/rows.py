@@ -7,7 +7,7 @@ over all its runs there.
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,10 +15,9 @@ from typing import Literal
 
 from condense.evaluate import statistics
 from condense.evaluate.leaderboard.same_sets import distinct
-from condense.evaluate.leaderboard.settings import Setting, identity, settings
 from condense.evaluate.records import Record
+from condense.evaluate.settings import Setting, pools
 from condense.evaluate.statistics import Run, Summary
-from condense.identity import digest
 
 Part = Literal["images", "labels", "extras", "preprocessing", "total"]
 PARTS: tuple[Part, ...] = ("images", "labels", "extras", "preprocessing")  # of a set's bytes
@@ -138,18 +137,11 @@ class Row:
 
 def rows(records: Sequence[Record]) -> list[Row]:
     """The rows of one table, by method; those of one method have names of their own."""
-    pooled: dict[tuple[str, str], list[Record]] = defaultdict(list)
-    for record in records:
-        pooled[record.set.method, digest(identity(record))].append(record)
-    groups = [sorted(group, key=lambda record: (record.set.seed, record.set.id)) for _, group in sorted(pooled.items())]
-    methods = Counter(group[0].set.method for group in groups)
     found = []
-    for group, setting in zip(groups, settings(groups), strict=True):
+    for pool in pools([record.set for record in records]):
+        group = [records[index] for index in pool.members]
         first = group[0].set
-        alone = methods[first.method] == 1
-        name = f"{first.title} ({setting.stopped if alone else setting.brief})"
-        name = first.title if alone and not setting.stopped else name
-        row = Row(first.method, first.title, setting, name, first.kind, tuple(group), {})
+        row = Row(first.method, first.title, pool.setting, pool.name, first.kind, tuple(group), {})
         scores = {name: _score(group, name, row.run_seeds) for record in group for name in record.cells}
         found.append(replace(row, scores=scores))
     return found

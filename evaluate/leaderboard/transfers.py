@@ -105,6 +105,9 @@ def _accuracy(table: TransferTable) -> Grid:
         )
     if labelled := [row.name for row in table.rows if row.labelled]:
         caption += f" {' and '.join(labelled)} saw the labels of the source, which the other sets did not."
+    for row in table.rows:
+        for seed, count in row.repeated.items():
+            caption += f" {row.name}: seed {seed} gave {count} different sets, whose mean is one run."
     return Grid("Accuracy", caption, _columns(table), tuple(rows), tuple(notes))
 
 

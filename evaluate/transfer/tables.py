@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from condense import files
@@ -19,6 +19,7 @@ from condense.errors import BadInput
 from condense.evaluate import comparisons, statistics
 from condense.evaluate.comparisons import Comparison, Runs
 from condense.evaluate.parts import Cell
+from condense.evaluate.settings import pools
 from condense.evaluate.statistics import Run, Summary
 from condense.evaluate.transfer.records import TransferRecord
 from condense.identity import digest
@@ -52,6 +53,7 @@ class Row:
     seeds: tuple[int, ...]  # of distillation; empty for a reference
     scores: Mapping[Column, Score]
     labelled: bool = False  # whether the sets hold labels of the source, which rows of representations have not seen
+    repeated: Mapping[int, int] = field(default_factory=dict)  # distillation seeds that gave several sets: how many
 
     def runs(self, column: Column) -> Runs:
         """Empty where there is no mean."""
@@ -98,9 +100,9 @@ class TransferTable:
     def baseline(self, row: Row) -> Row | None:
         """The row of random images with features of the teacher that `row` has too.
 
-        None when there is none, and for sets with labels: they hold no teacher's features.
+        None when there is none, and for sets with labels, which hold no teacher's features, or of an unknown teacher.
         """
-        if row.labelled:
+        if row.labelled or "teacher" not in row.config:
             return None
         candidates = [other for other in self.rows if other.method == BASELINES[0] and other is not row]
         matching = [other for other in candidates if _share_settings(row.config, other.config)]
@@ -143,37 +145,27 @@ def _reference(record: TransferRecord, target: str) -> Row:
 
 
 def _of_sets(records: Sequence[TransferRecord], target: str) -> list[Row]:
-    groups: dict[tuple[str, str], list[TransferRecord]] = defaultdict(list)
-    for record in records:
-        assert record.set is not None
-        groups[record.set.method, digest([record.set.config, record.set.labels])].append(record)
-    rows, presets = [], {}
-    for (method, mark), group in groups.items():
-        first = group[0].set
-        assert first is not None
+    sets = [record.set for record in records if record.set is not None]
+    rows = []
+    for pool in pools(sets):
         found: dict[Column, list[tuple[int | None, Cell]]] = defaultdict(list)
-        for record in group:
-            for column, cell in _cells(record, target):
-                assert record.set is not None
-                found[column].append((record.set.seed, cell))
-        seeds = tuple(sorted({record.set.seed for record in group if record.set is not None}))
-        scores = {column: _score(cells) for column, cells in found.items()}
-        row = Row(method, first.title, False, first.config, seeds, scores, first.labels != "representation")
-        rows.append(row)
-        presets[id(row)] = (first.setting, mark[:6])
-    return sorted(_named_apart(rows, presets), key=_row_order)
-
-
-def _named_apart(rows: Sequence[Row], presets: Mapping[int, tuple[str, str]]) -> list[Row]:
-    """Adds the preset to rows of one method, and a piece of hash where the preset does not tell them apart."""
-    methods = Counter(row.method for row in rows)
-    settings = Counter((row.method, presets[id(row)][0]) for row in rows)
-    named = []
-    for row in rows:
-        preset, mark = presets[id(row)]
-        setting = preset if settings[row.method, preset] == 1 else f"{preset} {mark}"
-        named.append(row if methods[row.method] == 1 else replace(row, name=f"{row.name} ({setting})"))
-    return named
+        for index in pool.members:
+            for column, cell in _cells(records[index], target):
+                found[column].append((sets[index].seed, cell))
+        first, seeds = sets[pool.members[0]], Counter(sets[index].seed for index in pool.members)
+        rows.append(
+            Row(
+                method=first.method,
+                name=pool.name,
+                is_reference=False,
+                config=first.config,
+                seeds=tuple(seeds),
+                scores={column: _score(cells) for column, cells in found.items()},
+                labelled=first.labels != "representation",
+                repeated={seed: count for seed, count in seeds.items() if count > 1},
+            )
+        )
+    return sorted(rows, key=_row_order)
 
 
 def _cells(record: TransferRecord, target: str) -> list[tuple[Column, Cell]]:

@@ -20,6 +20,7 @@ from condense.errors import BadInput
 from condense.kernels import InfiniteNetwork
 from condense.lamb import Lamb
 from condense.matching import initial_images
+from condense.method import with_overrides
 from condense.methods import frepo, kip, krr_st
 from condense.preprocessing import fit
 from condense.run import Run
@@ -111,6 +112,15 @@ def test_an_online_update_replaces_the_stated_part_of_the_statistics(part: float
         pool.advance(0, images, torch.zeros(6, CLASSES), run.rng("birth"))
     torch.testing.assert_close(norm.running_mean, part * seen[0])  # it starts at zero
     assert seen[0].abs().min() > 0
+
+
+@pytest.mark.parametrize(
+    ("method", "field", "value"),
+    [(frepo, "online_batch", 0), (frepo, "statistics", 3.0), (krr_st, "teacher_precision", "half")],
+)
+def test_settings_that_cannot_work_are_refused(method: Any, field: str, value: object) -> None:
+    with pytest.raises(BadInput, match=field):
+        with_overrides("mine", method.Config(), {field: value})
 
 
 def test_mirror_images_enlarge_the_support_and_are_refused_for_digits(train: Split, tmp_path: Path) -> None:

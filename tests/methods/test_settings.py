@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from condense.errors import BadInput
-from condense.method import Count, Group, Positive, with_overrides
+from condense.method import Count, Group, Part, Positive, with_overrides
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Config:
     augment: bool = True
     group: Group | None = None
     temperature: Positive = 20.0
+    share: Part = 0.9
 
 
 @pytest.mark.parametrize(
@@ -48,6 +49,14 @@ def test_a_temperature_is_above_0() -> None:
     with pytest.raises(BadInput, match=r"mine: temperature must be a finite number above 0, got '0'"):
         with_overrides("mine", Config(), {"temperature": "0"})
     assert with_overrides("mine", Config(), {"temperature": "0.01"}).temperature == 0.01
+
+
+@pytest.mark.parametrize("value", ["0", "1.01", "3"])
+def test_a_part_of_a_whole_is_no_more_than_that(value: str) -> None:
+    told = rf"mine: share must be a finite number above 0 and at most 1, got '{value}'"
+    with pytest.raises(BadInput, match=told):
+        with_overrides("mine", Config(), {"share": value})
+    assert with_overrides("mine", Config(), {"share": "1"}).share == 1.0
 
 
 @pytest.mark.parametrize(

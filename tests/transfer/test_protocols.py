@@ -18,6 +18,7 @@ from condense.training import Recipe
 PUBLISHED = {
     "transfer-1": "8749528f9ec4e7fdece97cefe1b8c6be620d7f2baa4eda419a150e112868fcb8",
     "transfer-2": "73b02718fb982e65fa3b2c0f26813ce315532a64bb316b8067cd201bd6b8f242",
+    "transfer-fine-grained-1": "ce243bf47e1bcc36a050052974d341f43ccfeb069414c53a9246400930136cf3",
     "transfer-narrow-1": "b4e8f7b8cbad8a53bae80795c4529aa0f21597b75d9371137ed51d0280cb93da",
     "transfer-narrow-2": "1be86742e30ecd78498f4f26710b13443553f2baa8ddf8bb5019092f1e045773",
     "transfer-narrow-3": "0def4d4cac43e0201e5602354fdd49619e72413c27194c2f329be3702ba5ed24",
@@ -87,6 +88,13 @@ def test_representations_are_fitted_without_augmentation_as_published() -> None:
     tuned = protocol.fine_tune.recipe_for(50_000, flips=False)
     assert (tuned.epochs, tuned.updates) == (52, 10_000)
     assert tuned.augment == {"kind": "crop-flip", "padding": 4, "flip": False}
+
+
+def test_fine_grained_targets_differ_in_the_length_of_fine_tuning_alone() -> None:
+    usual, fine = (protocols.load(name).model_dump() for name in ("transfer", "transfer-fine-grained"))
+    assert (usual["fine_tune"].pop("updates"), fine["fine_tune"].pop("updates")) == (10_000, 5_000)
+    told = {"name", "version", "title", "notes"}
+    assert {name for name in usual if usual[name] != fine[name]} == told
 
 
 @pytest.mark.parametrize("samples", [100, 256, 500])

@@ -169,6 +169,43 @@ def test_the_baseline_of_a_method_has_the_same_teacher() -> None:
     assert one_table(*KRR, other).baseline(krr) is None
 
 
+def test_a_set_of_an_unknown_teacher_has_no_baseline() -> None:
+    imported = made("selfsup", config={"layout": "selfsup", "label_form": "vectors"}, preset=None)
+    table = one_table(imported, *RANDOM)
+    assert table.baseline(table.rows[-1]) is None
+    assert not any("SELFSUP against" in claim for claim in transfers.section(table).claims)
+
+
+def changed(record: TransferRecord, **fields: Any) -> TransferRecord:
+    assert record.set is not None
+    return record.model_copy(update={"set": record.set.model_copy(update=fields)})
+
+
+def test_a_set_whose_making_ended_early_is_a_row_of_its_own() -> None:
+    stopped = changed(KRR[1], stops={"regress": {"step": 3, "reason": "the time budget of 2 s is used up"}})
+    whole, other = one_table(KRR[0], stopped).rows
+    assert (whole.seeds, other.seeds) == ((0,), (1,))
+    assert other.name == "KRR_ST (cpu, regress stopped at step 3: the time budget of 2 s is used up)"
+
+
+def test_rows_of_one_method_are_named_by_what_was_changed() -> None:
+    configs = ({**TEACHER, "steps": 10}, {**TEACHER, "steps": 99})
+    found = [
+        changed(made("krr_st", config=config), changed=changes)
+        for config, changes in zip(configs, ((), ("steps",)), strict=True)
+    ]
+    assert [row.name for row in one_table(*found).rows] == ["KRR_ST (cpu)", "KRR_ST (cpu, steps=99)"]
+
+
+def test_several_sets_of_one_seed_are_told() -> None:
+    again = changed(KRR[0], id="ab" * 32)
+    table = one_table(KRR[0], again, KRR[1], *RANDOM)
+    assert table.rows[-1].repeated == {0: 2}
+    caption = transfers.grids(table)[0].caption
+    assert "KRR_ST: seed 0 gave 2 different sets, whose mean is one run." in caption
+    assert "different sets" not in transfers.grids(one_table(*KRR, *RANDOM))[0].caption
+
+
 def test_sets_with_labels_have_no_baseline_with_a_teacher_s_features() -> None:
     sees = made("frepo", config={"preprocessing": "normalise"}, labels="soft")
     table = one_table(sees, *RANDOM)

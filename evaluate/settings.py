@@ -1,15 +1,14 @@
-"""What tells the rows of one method apart: as data, by which records are pooled, and in words, for their names."""
+"""Which sets of a table are one row, and what tells the rows of one method apart, as data and in words."""
 
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from condense.evaluate.parts import SetRef
-from condense.evaluate.records import Record
 from condense.identity import digest
 
 _ROOM = 75  # letters of the changed fields that a cell of a table has room for
@@ -62,27 +61,50 @@ class Setting:
         return _joined(self.preset, self.labels, *self.apart, count, self.stopped, self.mark)
 
 
-def identity(record: Record) -> list[object]:
+def identity(judged: SetRef) -> list[object]:
     """What the sets of one row have in common."""
-    judged = record.set
     # A switch that is off says no more than its absence: records older than the switch stay in their row.
     config = {name: value for name, value in judged.config.items() if value is not False}
     found: list[object] = [judged.kind, config, judged.labels, judged.preprocessing, judged.trained_on]
     return [*found, _reasons(judged)] if judged.stops else found
 
 
-def settings(groups: Sequence[Sequence[Record]]) -> list[Setting]:
-    """The setting of each row of a table, given the records of each."""
-    labels = _label_names([group[0].set for group in groups])
+@dataclass(frozen=True)
+class Pool:
+    """Sets that are one row."""
+
+    members: tuple[int, ...]  # positions among the sets of the table, by distillation seed
+    setting: Setting
+    name: str  # the method's title, with what tells it from other rows of the method
+
+
+def pools(sets: Sequence[SetRef]) -> list[Pool]:
+    """The rows that the sets of one table make, by method."""
+    found: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for index, judged in enumerate(sets):
+        found[judged.method, digest(identity(judged))].append(index)
+    groups = [sorted(group, key=lambda index: (sets[index].seed, sets[index].id)) for _, group in sorted(found.items())]
+    methods = Counter(sets[group[0]].method for group in groups)
+    made = []
+    for group, setting in zip(groups, _settings([[sets[index] for index in group] for group in groups]), strict=True):
+        first = sets[group[0]]
+        told = setting.stopped if methods[first.method] == 1 else setting.brief
+        made.append(Pool(tuple(group), setting, f"{first.title} ({told})" if told else first.title))
+    return made
+
+
+def _settings(groups: Sequence[Sequence[SetRef]]) -> list[Setting]:
+    """The setting of each row of a table, given the sets of each."""
+    labels = _label_names([group[0] for group in groups])
     found = []
     for group in groups:
-        judged = group[0].set
-        family = [other[0].set for other in groups if _family(other[0].set) == _family(judged)]
+        judged = group[0]
+        family = [other[0] for other in groups if _family(other[0]) == _family(judged)]
         recipe = judged.config.get(_RECIPE)
         changes, apart = _changes(judged, family)
         whose = labels[_labelled_by(judged)] if recipe else ""
-        found.append(Setting(_preset(judged), whose, changes, apart, _stopped([record.set for record in group])))
-    methods = [group[0].set.method for group in groups]
+        found.append(Setting(_preset(judged), whose, changes, apart, _stopped(group)))
+    methods = [group[0].method for group in groups]
     for form in ("short", "brief"):
         twice = Counter((method, getattr(setting, form)) for method, setting in zip(methods, found, strict=True))
         for index, (method, setting) in enumerate(zip(methods, found, strict=True)):
