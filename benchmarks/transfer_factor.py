@@ -44,12 +44,12 @@ class Experiment:
     protocol: str = "transfer-short"
     target: str = "cifar10[5-9]"
     use: str = "probe@0.01"
-    known: str = "nothing of the cell was known when it was chosen"
+    known: str = "nothing of the cell"  # when it was chosen
 
 
 _SEEN = (
-    "the cell was chosen because the table's first set lost half a point there: sides that share this set are read "
-    "with the bias of that choice, which makes the unchanged side look worse than it is"
+    "the table of both sets, where KRR-ST is behind random images with teacher features here, by half a point, and the "
+    "cell was chosen for it: the unchanged side is the table's, and looks somewhat worse than another one would"
 )
 EXPERIMENTS = {
     "learned-images": Experiment(
@@ -59,6 +59,7 @@ EXPERIMENTS = {
         {"lr_images": "0"},
         "better",
         protocol="transfer-narrow",
+        target="fashion-mnist+rgb@32",
         use="fine-tune@1",
         known=_SEEN,
     ),
@@ -68,6 +69,7 @@ EXPERIMENTS = {
         {"lr_targets": "0"},
         "better",
         protocol="transfer-narrow",
+        target="fashion-mnist+rgb@32",
         use="fine-tune@1",
         known=_SEEN,
     ),
