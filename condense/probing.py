@@ -29,9 +29,13 @@ class Probe:
     bias: Tensor  # (K,)
     penalty: float  # that was chosen
 
+    def values(self, features: Tensor) -> Tensor:
+        """What is predicted of the targets: (N, D) -> (N, K) float64."""
+        return features.double() @ self.weight + self.bias
+
     def predict(self, features: Tensor) -> Tensor:
         """The class of each row: (N, D) -> (N,) int64."""
-        return (features.double() @ self.weight + self.bias).argmax(1)
+        return self.values(features).argmax(1)
 
     def accuracy(self, features: Tensor, labels: Tensor) -> float:
         """The fraction of rows whose class is right."""
@@ -39,22 +43,29 @@ class Probe:
 
 
 def ridge_probe(features: Tensor, labels: Tensor, n_classes: int) -> Probe:
-    """Ridge regression of one-hot classes on standardised features, with an intercept that is not penalised.
+    """`ridge_regression` of one-hot classes.  labels: (N,) int64."""
+    return ridge_regression(features, torch.nn.functional.one_hot(labels, n_classes))
+
+
+def ridge_regression(features: Tensor, targets: Tensor, penalty: float | None = None) -> Probe:
+    """Ridge regression on standardised features, with an intercept that is not penalised.
 
     The penalty is the one of a fixed grid with the least squared leave-one-out error, which is known in closed form
     from one eigendecomposition: error_i = (y_i - prediction_i) / (1 - leverage_i). Only these rows are looked at.
 
-    features: (N, D), any float type; computed in float64.  labels: (N,) int64.
+    features: (N, D), any float type; computed in float64.  targets: (N, K).
+    penalty: one instead of the grid, in units of the squared standardised features.
 
     Raises:
-        BadInput: for fewer than two rows, or another number of labels than rows.
+        BadInput: for fewer than two rows, or another number of targets than rows.
     """
-    if len(features) < 2 or len(features) != len(labels):
-        raise BadInput(f"a probe needs at least two rows with a label each, got {len(features)} and {len(labels)}")
-    targets = torch.nn.functional.one_hot(labels, n_classes).to(features.device, torch.float64)
+    if len(features) < 2 or len(features) != len(targets):
+        raise BadInput(f"a probe needs at least two rows with a label each, got {len(features)} and {len(targets)}")
+    targets = targets.to(features.device, torch.float64)
     centre = targets.mean(0)
     scale = _Scale.of(features)
-    penalties = len(features) * torch.tensor(_PENALTIES, dtype=torch.float64, device=features.device)
+    tried = [len(features) * each for each in _PENALTIES] if penalty is None else [penalty]
+    penalties = torch.tensor(tried, dtype=torch.float64, device=features.device)
     solve = _by_features if len(features) > features.shape[1] else _by_rows
     weights, errors = solve(features, targets - centre, scale, penalties)
     best = int(errors.argmin())

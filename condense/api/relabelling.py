@@ -67,8 +67,11 @@ def relabel(
     work = WORK / f"labels-{digest(request)[:16]}"
     with Run(work, seed=seed, request=request, **place.options()) as run:
         wise = soft_labels.teachers_of(recipe, source.train, run)
-        made = soft_labels.label(recipe, view, classes, source.train, old.preprocessing, run, wise=wise)
-        facts = _provenance(old, soft_labels.provenance(recipe, wise), called, request, run)
+        plain, estimate = soft_labels.settled(recipe, view, classes, source.train, old.preprocessing, run, wise=wise)
+        made = soft_labels.label(plain, view, classes, source.train, old.preprocessing, run, wise=wise)
+        told = soft_labels.provenance(recipe, wise)
+        told |= {} if estimate is None else {"ground_truth": dataclasses.asdict(estimate)}
+        facts = _provenance(old, told, called, request, run)
         distilled.save(dataclasses.replace(old, labels=made, provenance=facts), target)
     files.discard(work)
     return target

@@ -13,11 +13,20 @@ from condense.soft_labels.calibration import Calibration, softened
 from condense.soft_labels.costs import answering_cost, cost
 from condense.soft_labels.fixed import answers, fixed
 from condense.soft_labels.foreign import read_fkd, sampler_orders
+from condense.soft_labels.labelling import label, labelled, provenance, settled, teachers_of
 from condense.soft_labels.per_epoch import per_epoch, step_images
 from condense.soft_labels.recipe import Kind as LabelKind
-from condense.soft_labels.recipe import LabelRecipe, label, labelled, provenance, teachers_of
+from condense.soft_labels.recipe import LabelRecipe
 from condense.soft_labels.recipes import RECIPES, read
-from condense.soft_labels.weighting import Weight, class_weights, estimate_weight, mixed, optimal_weight
+from condense.soft_labels.weighting import (
+    Weight,
+    class_weights,
+    estimate_weight,
+    mixed,
+    optimal_weight,
+    regressed_weight,
+    weight_by_teacher,
+)
 
 __all__ = [
     "RECIPES",
@@ -39,8 +48,11 @@ __all__ = [
     "provenance",
     "read",
     "read_fkd",
+    "regressed_weight",
     "sampler_orders",
+    "settled",
     "softened",
     "step_images",
     "teachers_of",
+    "weight_by_teacher",
 ]

@@ -18,14 +18,14 @@ def check_answers(recipe: LabelRecipe) -> None:
     size = len(teachers.members(recipe.teachers)) if recipe.teachers else 0
     if recipe.weights is not None:
         check_weights(recipe.weights, size)
-    if recipe.codec == "logits" and (recipe.linear or recipe.ground_truth > 0 or recipe.average == "probabilities"):
+    if recipe.codec == "logits" and (recipe.linear or recipe.ground_truth != 0 or recipe.average == "probabilities"):
         raise BadInput(
             "codec=logits keeps logits, and answers that are averaged as probabilities, or mixed with others or with "
             "the class, are none; use another codec"
         )
     if recipe.kind == "regions":
         check_regions(recipe.average, recipe.temperature, recipe.linear, recipe.calibration is not None, recipe.codec)
-    if recipe.ground_truth > 0 and recipe.temperature != 1.0:
+    if recipe.ground_truth != 0 and recipe.temperature != 1.0:
         raise BadInput(
             f"a class has no temperature, so that it is mixed with answers at temperature 1, got "
             f"{recipe.temperature:g}; use temperature=1, or ground_truth=0"

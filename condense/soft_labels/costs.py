@@ -7,7 +7,8 @@ from condense.data import Split
 from condense.distilled.labels import Codec
 from condense.distilled.labels.committee import check_statistics
 from condense.method import Cost
-from condense.soft_labels.recipe import LabelRecipe, training_of
+from condense.soft_labels.labelling import training_of
+from condense.soft_labels.recipe import LabelRecipe
 
 _CHUNK = 256  # images that are asked about at once
 
@@ -40,6 +41,9 @@ def answering_cost(recipe: LabelRecipe, train: Split, images: int) -> Cost:
     if recipe.kind == "teacher":
         return Cost(operations=0.0, memory_bytes=0.0)
     answers = images if recipe.kind == "fixed" else images * recipe.crops * recipe.epochs
+    operations = float(sum(work.operations for work in works)) * answers
+    if recipe.ground_truth == "estimated":  # asked once more, and features of the images and of a tenth of the split
+        operations += operations + float(works[0].operations) * (images + len(train) / 10)
     row = Codec(recipe.codec, recipe.k).nbytes(1, train.n_classes)
     epoch = images * recipe.crops * train.n_classes
     maps = max(work.activation_bytes for work in works)
@@ -47,7 +51,7 @@ def answering_cost(recipe: LabelRecipe, train: Split, images: int) -> Cost:
     grouped = recipe.kind == "regions" and recipe.statistics == "batch"
     together = max(_CHUNK, recipe.norm_group or recipe.batch) if grouped else _CHUNK
     return Cost(
-        operations=float(sum(work.operations for work in works)) * answers,
+        operations=operations,
         memory_bytes=max(float(together * maps), 8.0 * epoch if recipe.kind == "regions" else 0.0),
         disk_bytes=float(row * answers),
     )

@@ -1,8 +1,4 @@
-"""A label recipe: how any set is labelled, as data. So a table can hold random images under the labels of any method.
-
-The recipe names the teachers and how they are trained; `label` takes them from the cache or trains them, and has them
-answer for the images of a set. Of the labels that a set has, it uses the class of each image alone.
-"""
+"""A label recipe: how any set is labelled, as data. So a table can hold random images with the labels of a method."""
 
 from __future__ import annotations
 
@@ -12,25 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from torch import Tensor
-
-from condense import teachers
 from condense.data import Split
-from condense.distilled import DistilledSet
-from condense.distilled.labels import Codec, Committee, CommitteeLabels, HardLabels, Labels, Member, Regions
+from condense.distilled.labels import Codec, Regions
 from condense.distilled.labels.committee import Average, Statistics
 from condense.distilled.labels.quantised import Kind as CodecKind
-from condense.distilled.views import PlainView
 from condense.errors import BadInput, UnknownName
-from condense.preprocessing import Preprocessing, normalise
-from condense.run import Run
 from condense.soft_labels.calibration import Calibration
 from condense.soft_labels.checks import check_answers
-from condense.soft_labels.fixed import fixed
-from condense.soft_labels.images import Images
-from condense.soft_labels.per_epoch import per_epoch
-from condense.teachers import Teacher
-from condense.training import Recipe
 
 Kind = Literal["hard", "fixed", "regions", "teacher"]
 KINDS = ("hard", "fixed", "regions", "teacher")
@@ -58,7 +42,8 @@ class LabelRecipe:
         epochs, batch, min_scale, mix, mix_alpha, crops, same_image, norm_group: of regions; see `Regions`.
         linear, calibration: whether answers are mixed instead of images, and which are trusted; see `per_epoch`.
         codec, k: how answers are kept; see `Codec`.
-        ground_truth: weight of the class in fixed labels.
+        ground_truth: weight of the class in fixed labels; "estimated" is the one that is best for a set by ridge
+            regression on features of the first teacher (`weight_by_teacher`).
 
     Raises:
         UnknownName: for another kind.
@@ -85,7 +70,7 @@ class LabelRecipe:
     calibration: Mapping[str, float] | None = None
     codec: CodecKind = "full"
     k: int = 5
-    ground_truth: float = 0.0
+    ground_truth: float | Literal["estimated"] = 0.0
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -103,9 +88,11 @@ class LabelRecipe:
 
     def _check_numbers(self) -> None:
         """Refuses before any teacher is trained what its parts would refuse after it."""
-        if not 0 < self.temperature < math.inf or self.epochs < 1 or not 0 <= self.ground_truth <= 1:
+        weight = 1.0 if self.ground_truth == "estimated" else float(self.ground_truth)
+        if not 0 < self.temperature < math.inf or self.epochs < 1 or not 0 <= weight <= 1:
             raise BadInput(
-                "labels need a temperature above 0, at least one epoch, and a weight of the class in [0, 1]; got "
+                "labels need a temperature above 0, at least one epoch, and a weight of the class in [0, 1] or "
+                "estimated; got "
                 f"temperature={self.temperature}, epochs={self.epochs}, ground_truth={self.ground_truth}"
             )
         Codec(self.codec, self.k)
@@ -185,99 +172,3 @@ class LabelRecipe:
             norm_group=self.norm_group,
             **of_the_set,
         )
-
-
-def label(
-    recipe: LabelRecipe,
-    images: Images,
-    classes: Tensor | None,
-    train: Split,
-    space: Preprocessing,
-    run: Run,
-    *,
-    wise: Sequence[Teacher] | None = None,
-) -> Labels:
-    """Labels of a set by a recipe; a store of labels for every epoch goes on where it was interrupted.
-
-    Args:
-        images: the view of the set, in `space`.
-        classes: (N,) the class that each image was made for; None where the set does not say.
-        train: the training split, from which teachers are trained.
-        wise: the teachers, where the caller has them already.
-
-    Raises:
-        BadInput: for a recipe that needs classes of a set that has none, or teachers that cannot be had.
-    """
-    if recipe.kind == "hard":
-        if classes is None:
-            raise BadInput("the set says no class per image, so that it cannot be given hard labels")
-        return HardLabels(classes, train.n_classes)
-    wise = wise or teachers_of(recipe, train, run)
-    answering = committee(recipe, wise, space)
-    if recipe.kind == "teacher":
-        return CommitteeLabels(answering, classes)
-    codec = Codec(recipe.codec, recipe.k)
-    if recipe.kind == "fixed":
-        asked = answering.to(run.device)
-        return fixed(images, asked, codec=codec, classes=classes, ground_truth=recipe.ground_truth)
-    calibration = None if recipe.calibration is None else Calibration.from_spec(recipe.calibration)
-    return per_epoch(
-        images,
-        recipe.regions(len(images), train, run.rng("regions").initial_seed()),
-        answering,
-        recipe.epochs,
-        run,
-        classes=classes,
-        codec=codec,
-        linear=recipe.linear,
-        calibration=calibration,
-    )
-
-
-def teachers_of(recipe: LabelRecipe, train: Split, run: Run) -> list[Teacher]:
-    """The teachers of a recipe, from the cache or trained; none for hard labels."""
-    if recipe.kind == "hard":
-        return []
-    training = training_of(recipe, train)
-    return teachers.committee(recipe.teachers, train, normalise(train.mean, train.std), training, run)
-
-
-def training_of(recipe: LabelRecipe, train: Split) -> Recipe:
-    """How the recipe's teachers are trained."""
-    return teachers.recipe(recipe.training, flips=train.flips, epochs=recipe.training_epochs)
-
-
-def provenance(recipe: LabelRecipe, wise: Sequence[Teacher]) -> dict[str, Any]:
-    """What a set says of its labels: the recipe, with which another set can be labelled alike, and the teachers."""
-    # The teachers by the names that say what they are: where a file lay on this machine is nobody's business.
-    if recipe.kind != "hard":
-        recipe = dataclasses.replace(recipe, teachers="+".join(each.name for each in wise))
-    return {**teachers.provenance(wise), "label_recipe": recipe.spec()}
-
-
-def labelled(
-    recipe: LabelRecipe,
-    pixels: Tensor,
-    classes: Tensor,
-    wise: Sequence[Teacher],
-    train: Split,
-    space: Preprocessing,
-    run: Run,
-) -> DistilledSet:
-    """A set of images (M, C, H, W) of classes (M,), labelled by a recipe, that tells of its teachers and labels."""
-    labels = label(recipe, PlainView(pixels, space), classes, train, space, run, wise=wise)
-    return DistilledSet.synthetic(pixels, labels, train, space, provenance=provenance(recipe, wise))
-
-
-def committee(recipe: LabelRecipe, wise: Sequence[Teacher], space: Preprocessing) -> Committee:
-    """The teachers as a committee that answers to images in `space`, as the recipe says."""
-    return Committee(
-        tuple(Member(each.network, each.state, each.preprocessing) for each in wise),
-        wise[0].shape,
-        wise[0].n_classes,
-        space,
-        recipe.average,
-        recipe.weights,
-        recipe.statistics,
-        recipe.temperature,
-    )

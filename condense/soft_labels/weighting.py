@@ -18,14 +18,18 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from condense import networks
-from condense.data import Split
+from condense.data import Split, validation_split
 from condense.distilled.labels import HardLabels, Labels, SoftLabels
 from condense.errors import BadInput
+from condense.features import embed
 from condense.preprocessing import Preprocessing
+from condense.probing import ridge_probe, ridge_regression
 from condense.run import Run
 from condense.soft_labels.images import Images
+from condense.teachers import Teacher
 from condense.training import Recipe, SplitSource, predict, train
 
+_CHUNK = 256  # images whose features are computed together
 _NO_DIFFERENCE = 1e-12  # |u - w|^2 below which the weight does not matter
 
 
@@ -103,6 +107,47 @@ def mixed(classes: Tensor | None, soft: Tensor, weight: float | Tensor) -> Tenso
     labels = classes.to(soft.device).long()
     part = chosen[labels][:, None] if chosen.ndim else chosen
     return part * F.one_hot(labels, soft.shape[1]).to(soft) + (1 - part) * soft
+
+
+def regressed_weight(features: Tensor, classes: Tensor, soft: Tensor, held: Tensor, truth: Tensor) -> Weight:
+    """The weight for a set without any training: by ridge regression, which is linear in its targets, on features.
+
+    The classes and the soft labels of the set are regressed with one penalty, the one with the least leave-one-out
+    error for the classes; both predict the held images.
+
+    Args:
+        features: (N, D) of the set's images.
+        classes, soft: (N,) and (N, K) probabilities, the labels of each image.
+        held: (M, D) features of real training images that the weight is chosen on; never of test images.
+        truth: (M,) their classes.
+
+    Raises:
+        BadInput: for fewer than two images.
+    """
+    on_truth = ridge_probe(features, classes, soft.shape[1])
+    on_soft = ridge_regression(features, soft, on_truth.penalty)
+    return optimal_weight(F.one_hot(truth, soft.shape[1]), on_truth.values(held), on_soft.values(held))
+
+
+@torch.no_grad()
+def weight_by_teacher(
+    images: Images, classes: Tensor, soft: Tensor, space: Preprocessing, train: Split, teacher: Teacher, run: Run
+) -> Weight:
+    """`regressed_weight` on a teacher's features, for the tenth of `train` that validation is done on.
+
+    The teacher has seen that tenth in its own training, which makes both fits look better than they are.
+
+    images: of the set, in `space`.  classes, soft: (N,) and (N, K) probabilities, the labels of each image.
+    """
+    network, own = teacher.module(run.device), teacher.preprocessing
+
+    def described(rows: Tensor) -> Tensor:
+        shown = images.gather(rows, run.device)
+        return network.embed(shown if own.digest == space.digest else own.forward(space.inverse(shown))).cpu()
+
+    features = torch.cat([described(rows) for rows in torch.arange(len(images)).split(_CHUNK)])
+    _, held = validation_split(train)
+    return regressed_weight(features, classes, soft, embed(network, held, own, _CHUNK), held.labels)
 
 
 @dataclass(frozen=True)

@@ -139,6 +139,10 @@ def test_a_recipe_that_is_none_is_refused() -> None:
         ({"kind": "regions", "teachers": "a", "k": 3}, "k belongs to a codec"),
         ({"kind": "regions", "teachers": "a", "mix": None, "mix_alpha": 0.5}, "mix_alpha to a mix"),
         ({"kind": "fixed", "teachers": "a", "ground_truth": 0.1}, "a class has no temperature"),
+        ({"kind": "fixed", "teachers": "a", "ground_truth": "estimated"}, "a class has no temperature"),
+        ({"kind": "fixed", "teachers": "a", "ground_truth": 1.5, "temperature": 1.0}, r"in \[0, 1\] or estimated"),
+        ({"kind": "fixed", "teachers": "a", "ground_truth": "guessed"}, "got 'guessed'"),
+        ({"kind": "teacher", "teachers": "a", "ground_truth": "estimated"}, "have no ground_truth"),
         (
             {"kind": "regions", "teachers": "a", "linear": True, "calibration": {"low": 0.1}, "codec": "smoothed"},
             "which codec=smoothed cannot keep",

@@ -19,6 +19,7 @@ from condense.soft_labels import RECIPES, LabelRecipe, read
 RECIPE = LabelRecipe(
     "regions", "mlp:width=4", training="tiny-images", training_epochs=1, epochs=2, batch=3, temperature=4.0
 )
+FIXED = LabelRecipe("fixed", "mlp:width=4", training="tiny-images", training_epochs=1, temperature=1.0).spec()
 
 
 @pytest.fixture
@@ -97,6 +98,21 @@ def test_labels_of_a_method_are_called_after_it(old: Path, recipe: Path, place: 
     distilled.save(dataclasses.replace(made, provenance=own), tmp_path / "some-folder")
     borrowed = distilled.load(api.relabel(old, tmp_path / "some-folder", seed=1, place=place))
     assert borrowed.provenance["preset"] == "default, labels of cvdd"
+
+
+def test_an_estimated_weight_of_the_classes_is_told_and_used(old: Path, place: api.Place, tmp_path: Path) -> None:
+    def relabelled(weight: float | str) -> distilled.DistilledSet:
+        path = tmp_path / f"{weight}.json"
+        path.write_text(json.dumps({**FIXED, "ground_truth": weight}))
+        return distilled.load(api.relabel(old, path, place=place))
+
+    estimated = relabelled("estimated")
+    told = estimated.provenance["ground_truth"]
+    assert told["value"] == min(1.0, max(0.0, told["raw"]))
+    assert estimated.provenance["label_recipe"]["ground_truth"] == "estimated"  # of another set it is another number
+    given = relabelled(told["value"])
+    assert torch.equal(estimated.labels.tensors()["labels_soft"], given.labels.tensors()["labels_soft"])
+    assert "ground_truth" not in given.provenance
 
 
 def test_a_misspelt_recipe_names_the_nearest(old: Path, place: api.Place) -> None:

@@ -13,8 +13,9 @@ from condense.data import Split
 from condense.distilled.views import PlainView
 from condense.errors import BadInput
 from condense.preprocessing import Preprocessing
+from condense.probing import ridge_probe, ridge_regression
 from condense.run import Run
-from condense.soft_labels import class_weights, estimate_weight, mixed, optimal_weight
+from condense.soft_labels import class_weights, estimate_weight, mixed, optimal_weight, regressed_weight
 from condense.training import Loss, Recipe
 
 TRUTH = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
@@ -110,3 +111,24 @@ def test_useless_soft_labels_are_found_by_training(
         estimate_weight(
             view, classes, wrong, held, space, "mlp", recipe.replace(loss=Loss("kl", 4.0)), open_run("other")
         )
+
+
+def test_the_regressed_weight_is_the_best_of_a_grid_of_regressions() -> None:
+    draws = torch.Generator().manual_seed(3)
+    centres = torch.randn(4, 12, generator=draws)
+    classes, truth = torch.arange(24) % 4, torch.arange(200) % 4
+    features = centres[classes] + 1.5 * torch.randn(24, 12, generator=draws)
+    held = centres[truth] + 1.5 * torch.randn(200, 12, generator=draws)
+    soft = (F.one_hot(classes, 4).float() + 0.3 * torch.rand(24, 4, generator=draws)).softmax(1)
+    found = regressed_weight(features, classes, soft, held, truth)
+    penalty = ridge_probe(features, classes, 4).penalty
+
+    def error(weight: float) -> float:
+        targets = weight * F.one_hot(classes, 4).double() + (1 - weight) * soft.double()
+        values = ridge_regression(features, targets, penalty).values(held)
+        return float((values - F.one_hot(truth, 4)).square().sum())
+
+    around = [error(found.raw + step) for step in (-0.05, -0.01, 0.0, 0.01, 0.05)]
+    assert min(around) == around[2]
+    assert around[0] > around[1]
+    assert around[4] > around[3]
