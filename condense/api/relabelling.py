@@ -68,6 +68,9 @@ def relabel(
     with Run(work, seed=seed, request=request, **place.options()) as run:
         wise = soft_labels.teachers_of(recipe, source.train, run)
         plain, estimate = soft_labels.settled(recipe, view, classes, source.train, old.preprocessing, run, wise=wise)
+        if estimate is not None:
+            found = f"estimated as {estimate.raw:.2f} ± {estimate.deviation:.2f}"
+            place.progress.say(f"weight of the class in each label: {estimate.value:.2f}, {found}")
         made = soft_labels.label(plain, view, classes, source.train, old.preprocessing, run, wise=wise)
         told = soft_labels.provenance(recipe, wise)
         told |= {} if estimate is None else {"ground_truth": dataclasses.asdict(estimate)}

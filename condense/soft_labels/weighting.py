@@ -37,8 +37,9 @@ _NO_DIFFERENCE = 1e-12  # |u - w|^2 below which the weight does not matter
 class Weight:
     """An estimated weight of the ground truth.
 
-    value: a*, clipped to [0, 1].  raw: unclipped; below 0 the soft labels could be trusted beyond themselves, above 1
-    they only hurt.  deviation: standard error of the raw value, from the residuals.
+    value: a*, clipped to [0, 1], or a default where the data do not tell.
+    raw: unclipped; below 0 the soft labels could be trusted beyond themselves, above 1 they only hurt.
+    deviation: standard error of the raw value, from the residuals.
     """
 
     value: float
@@ -53,7 +54,8 @@ def optimal_weight(truth: Tensor, on_truth: Tensor, on_soft: Tensor, *, otherwis
         truth: (N, K) one-hot rows y.
         on_truth, on_soft: (N, K) predicted probabilities u and w; average them over seeds before, since noise in their
             difference pulls the estimate about.
-        otherwise: the weight when both predictions are the same, so that it makes no difference.
+        otherwise: the weight when both predictions are so much the same that the data do not tell: the standard error
+            is wider than the whole range.
 
     Raises:
         BadInput: for predictions of another shape than the truth.
@@ -69,7 +71,8 @@ def optimal_weight(truth: Tensor, on_truth: Tensor, on_soft: Tensor, *, otherwis
         return Weight(otherwise, otherwise, 0.0)
     raw = float(((y - w) * (u - w)).sum()) / apart
     residual = y - (raw * u + (1 - raw) * w)
-    return Weight(min(1.0, max(0.0, raw)), raw, float((residual.square().mean() / apart).sqrt()))
+    deviation = float((residual.square().mean() / apart).sqrt())
+    return Weight(min(1.0, max(0.0, raw)) if deviation <= 1 else otherwise, raw, deviation)
 
 
 def class_weights(truth: Tensor, on_truth: Tensor, on_soft: Tensor, *, prior: float = 100.0) -> Tensor:

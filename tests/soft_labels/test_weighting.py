@@ -53,6 +53,15 @@ def test_a_weight_that_makes_no_difference_is_the_one_given() -> None:
     assert optimal_weight(TRUTH, same, same, otherwise=0.3).value == 0.3
 
 
+def test_a_weight_that_the_data_do_not_tell_is_the_one_given() -> None:
+    draws = torch.Generator().manual_seed(4)
+    truth = F.one_hot(torch.arange(20) % 2, 2)
+    nearly = torch.full((20, 2), 0.5) + 1e-4 * torch.randn(20, 2, generator=draws)
+    found = optimal_weight(truth, nearly, torch.full((20, 2), 0.5), otherwise=0.3)
+    assert found.deviation > 1
+    assert found.value == 0.3
+
+
 def test_the_deviation_covers_the_truth_as_often_as_it_should() -> None:
     """y = w + a (u - w) + noise, a = 0.4: least squares, whose estimate lies within two deviations in 95 % of cases."""
     draws = torch.Generator().manual_seed(1)
