@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import math
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from condense.evaluate.leaderboard import sections
@@ -14,6 +15,7 @@ from condense.evaluate.leaderboard.sections import Section
 
 _HIDDEN = {"reported", "source of reported", "setting", "mean of each set"}  # too wide; they stand in the files
 _SETTING = 34  # letters of a line of the setting, which is continued below
+_TITLE, _NAME = 12, 16  # letters of a line of a title and of a name, which are continued below
 _SPENT = ("bytes", "distil")  # of the cost, at the end of a line
 _LEGEND = f"Accuracy in percent: mean ± half of the 95 % interval (number of runs). {INTERVAL} {RANKS} {RULE}"
 
@@ -63,7 +65,7 @@ def text(table: Table, accuracy: Grid, cost: Grid, width: int) -> str:
 
 
 def plain(section: Section, grids: Sequence[Grid], width: int) -> str:
-    """A section with all of its grids, each as wide as it is; notes follow their grid."""
+    """A section with all of its grids; columns that do not fit beside the others stand below them, notes at the end."""
     from rich.console import Console
     from rich.table import Table as RichTable
     from rich.text import Text
@@ -73,14 +75,44 @@ def plain(section: Section, grids: Sequence[Grid], width: int) -> str:
     for sentence in filter(None, (section.heading, section.warning, *section.claims)):
         console.print(sentence)
     for part in grids:
-        drawn = RichTable(box=None, padding=(0, 1), show_edge=False)
-        for column in part.columns:
-            drawn.add_column(column.title, justify="right" if column.numeric else "left")
-        for row in part.rows:
-            drawn.add_row(*(Text(cell.marked) for cell in row))
-        for line in ("", part.title, drawn, *(f"[{number}] {note}" for number, note in enumerate(part.notes, 1))):
-            console.print(line)
+        console.print(f"\n{part.title}")
+        for columns in _side_by_side(_broken(part), width):
+            drawn = RichTable(box=None, padding=(0, 1), show_edge=False)
+            for place, (title, *_) in columns.items():
+                drawn.add_column(title, justify="right" if part.columns[place].numeric else "left", no_wrap=True)
+            for cells in zip(*(below for _, *below in columns.values()), strict=True):
+                drawn.add_row(*map(Text, cells))
+            console.print(drawn)
+        for number, note in enumerate(part.notes, 1):
+            console.print(f"[{number}] {note}")
     return "\n".join(line.rstrip() for line in target.getvalue().splitlines())
+
+
+def _broken(grid: Grid) -> list[list[str]]:
+    """Title and cells of each column, in lines: names are continued below, and so are titles and the means of sets."""
+    columns = []
+    for place, column in enumerate(grid.columns):
+        cells = [row[place].marked for row in grid.rows]
+        title = textwrap.fill(column.title.replace(" %", "\N{NO-BREAK SPACE}%"), _TITLE)
+        if column.numeric:
+            columns.append([title, *(cell.replace(": ", ":\n") for cell in cells)])
+        else:
+            columns.append([title, *(textwrap.fill(cell, _NAME, break_on_hyphens=False) for cell in cells)])
+    return columns
+
+
+def _side_by_side(columns: Sequence[Sequence[str]], width: int) -> Iterator[dict[int, Sequence[str]]]:
+    """Blocks of columns by place, as few and as equal as fit; the first column names the rows of each."""
+    first, *others = columns
+    fit = max(1, (width - _room([first])) // max(_room([other]) for other in others))
+    each = math.ceil(len(others) / math.ceil(len(others) / fit))
+    for start in range(0, len(others), each):
+        block = others[start : start + each]
+        yield {0: first} | dict(enumerate(block, start + 1))
+
+
+def _room(columns: Iterable[Sequence[str]]) -> int:
+    return sum(2 + max(len(line) for text in column for line in text.split("\n")) for column in columns)
 
 
 def _fitting(table: Table, accuracy: Grid, cost: Grid, width: int) -> tuple[set[str], list[str]]:
