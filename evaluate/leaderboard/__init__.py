@@ -143,7 +143,7 @@ def _board(results: str | Path) -> _Board:
     grids = {table.key.path: _grids(table, tables, sources) for table in tables}
     transferred = transfer_tables.tables(transfer_records.read_all(results))
     grids |= {table.path: transfers.grids(table) for table in transferred}
-    return _Board(found, tables, transferred, sources, grids, pictures_of(tables))
+    return _Board(found, tables, transferred, sources, grids, pictures_of(tables, transferred))
 
 
 def _grids(table: Table, tables: Sequence[Table], sources: list[Reported]) -> list[Grid]:
@@ -158,24 +158,19 @@ def _grids(table: Table, tables: Sequence[Table], sources: list[Reported]) -> li
 
 def _texts(made: _Board, home: Path) -> dict[str, str]:
     """Every text file of the leaderboard by its path below it; the page takes its pictures from the disk."""
-    contents = {}
-    embedded = {}
-    for table in made.tables:
-        key = table.key.path
-        shown = [picture for picture in made.pictures if picture.belongs_to(table)]
+    contents, embedded = {}, {}
+    every = [*map(sections.of_table, made.tables), *map(transfers.section, made.transfers)]
+    for section in every:
+        key, shown = section.path, [picture for picture in made.pictures if picture.belongs_to(section.path)]
         links = [(picture.alt, picture.link_from(key)) for picture in shown]
-        contents[f"{key}.md"] = markdown.page(sections.of_table(table), made.grids[key], links)
-        contents[f"{key}.tex"] = latex.page(sections.of_table(table), made.grids[key])
-        contents[f"{key}.csv"] = spreadsheet.page(table, made.sources)
+        contents[f"{key}.md"] = markdown.page(section, made.grids[key], links)
+        contents[f"{key}.tex"] = latex.page(section, made.grids[key])
         for picture in shown:
-            if (svg := picture.embedded(home, table)) is not None:
+            if (svg := picture.embedded(home, key)) is not None:
                 embedded[key] = svg
-    for each in made.transfers:
-        contents[f"{each.path}.md"] = markdown.page(transfers.section(each), made.grids[each.path])
-        contents[f"{each.path}.tex"] = latex.page(transfers.section(each), made.grids[each.path])
-        contents[f"{each.path}.csv"] = transfers.csv_text(each)
-    if made.tables or made.transfers:
-        every = [*map(sections.of_table, made.tables), *map(transfers.section, made.transfers)]
+    contents |= {f"{table.key.path}.csv": spreadsheet.page(table, made.sources) for table in made.tables}
+    contents |= {f"{table.path}.csv": transfers.csv_text(table) for table in made.transfers}
+    if every:
         contents["README.md"] = markdown.index(made.tables, made.transfers, made.sources)
         contents["index.html"] = page.html(every, made.grids, embedded, made.sources)
         if made.sources:

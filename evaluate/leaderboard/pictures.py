@@ -10,8 +10,9 @@ from typing import Any
 
 from condense import files
 from condense.errors import DamagedFile
-from condense.evaluate.leaderboard import heat_map, look, size_plot, words
+from condense.evaluate.leaderboard import heat_map, look, size_plot, transfer_plot, transfers, words
 from condense.evaluate.leaderboard.board import Table
+from condense.evaluate.transfer.tables import TransferTable
 
 
 @dataclass(frozen=True)
@@ -25,18 +26,18 @@ class Picture:
     tables: tuple[str, ...]  # paths of the tables that show it; the last one embeds it in the page, or none
     on_page: bool
 
-    def belongs_to(self, table: Table) -> bool:
-        return table.key.path in self.tables
+    def belongs_to(self, table_path: str) -> bool:
+        return table_path in self.tables
 
     def link_from(self, table_path: str) -> str:
         """The path of the PNG as written in a table's Markdown, which lies in the same folder."""
         assert table_path.rpartition("/")[0] == self.stem.rpartition("/")[0]
         return f"{self.stem.rpartition('/')[2]}.png"
 
-    def embedded(self, home: Path, table: Table) -> bytes | None:
+    def embedded(self, home: Path, table_path: str) -> bytes | None:
         """The SVG for the page, below the last table that shows it; None elsewhere and where it is not drawn yet."""
         path = home / f"{self.stem}.svg"
-        wanted = self.on_page and table.key.path == self.tables[-1]
+        wanted = self.on_page and table_path == self.tables[-1]
         return path.read_bytes() if wanted and path.is_file() else None
 
     def paths(self, home: Path) -> list[Path]:
@@ -70,8 +71,8 @@ class Picture:
         return [f"{changed[0]} is not the picture that was drawn"] if changed else []
 
 
-def pictures_of(tables: Sequence[Table]) -> list[Picture]:
-    """A heat map for each table, and for each protocol and data set the plot over bytes; none without numbers."""
+def pictures_of(tables: Sequence[Table], transferred: Sequence[TransferTable]) -> list[Picture]:
+    """Heat maps of tables, plots over bytes of a protocol and data set, plots of transfer tables; none is empty."""
     found = []
     together: dict[str, list[Table]] = defaultdict(list)
     for table in tables:
@@ -85,4 +86,9 @@ def pictures_of(tables: Sequence[Table]) -> list[Picture]:
             alt = f"Accuracy against bytes, {data['title']}"
             shown = tuple(table.key.path for table in group)
             found.append(Picture(f"{folder}/bytes", alt, data, size_plot.draw, shown, on_page=True))
+    for each in transferred:
+        section = transfers.section(each)
+        if (data := transfer_plot.data_of(each, section.heading, section.warning)) is not None:
+            alt = f"Accuracy after transfer, {section.heading}"
+            found.append(Picture(f"{each.path}-starts", alt, data, transfer_plot.draw, (each.path,), on_page=True))
     return found

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from record_cases import KRR, RANDOM, SCRATCH, TEACHER, made
 
 from condense import files
 from condense.errors import BadInput, DamagedFile
@@ -19,52 +18,6 @@ from condense.evaluate.parts import Cell
 from condense.evaluate.transfer import records, tables
 from condense.evaluate.transfer.records import Place, TransferRecord
 from condense.evaluate.verify import verify_record
-
-TEACHER = {"teacher": "barlow-twins", "teacher_epochs": 20}
-TINY_DIGEST = "d" * 64
-
-
-def made(
-    method: str = "krr_st",
-    accuracy: Mapping[str, Sequence[float] | Cell] | None = None,
-    *,
-    seed: int = 0,
-    config: Mapping[str, Any] | None = None,
-    preset: str | None = "cpu",
-    fingerprint: str = "t" * 8,
-    labels: str = "representation",
-) -> TransferRecord:
-    """A record of one target and network; `accuracy` gives the seeds 0, 1, ... of each setting."""
-    reference = method in ("scratch", "self-supervised")
-    cells = {}
-    for setting, found in (accuracy or {"probe@1": [0.5, 0.6]}).items():
-        cell = found if isinstance(found, Cell) else Cell(status="ok", seeds=range(len(found)), accuracy=found)
-        cells[f"near/mlp/{setting}"] = cell
-    plain = {
-        "schema": 1,
-        "judge": 1,
-        "protocol": {
-            "name": "transfer-quick", "version": 1, "digest": TINY_DIGEST, "track": "transfer", "tier": "quick: small",
-        },
-        "source": {"name": "digits[0-4]", "fingerprint": "s" * 8},
-        "start": method if reference else "set",
-        "budget": None if reference else {"ipc": 10},
-        "set": None if reference else {
-            "id": hashlib.sha256(repr((method, seed, config, preset)).encode()).hexdigest(), "method": method,
-            "title": method.upper(), "kind": "synthetic", "preset": preset, "config": dict(config or TEACHER),
-            "seed": seed, "trained_on": "train", "preprocessing": "normalise", "labels": labels, "count": 50,
-            "bytes": {"images": 1, "labels": 1, "extras": 0, "preprocessing": 0},
-        },
-        "targets": {"near": fingerprint},
-        "cells": {name: cell.model_dump() for name, cell in cells.items()},
-        "command": "condense transfer",
-        "code": {"version": "0.1.0"},
-        "volatile": {
-            "date": "2026-01-01T00:00:00+00:00", "host": {},
-            "cells": {name: {"seconds": [1.0] * len(cell.seeds)} for name, cell in cells.items() if cell.seeds},
-        },
-    }  # fmt: skip
-    return TransferRecord.model_validate(plain)
 
 
 def test_a_record_grows_by_settings_and_seeds_and_keeps_its_numbers(tmp_path: Path) -> None:
@@ -126,11 +79,6 @@ def test_verification_finds_a_moved_record_and_another_protocol(tmp_path: Path) 
 
 
 # The methods' seeds share the evaluation seeds 0 and 1 with the references.
-SCRATCH = made("scratch", {"probe@1": [0.50, 0.60], "fine-tune@1": [0.3, 0.3]})
-RANDOM = [
-    made("random_teacher", {"probe@1": found}, seed=seed) for seed, found in enumerate(([0.55, 0.65], [0.5, 0.7]))
-]
-KRR = [made("krr_st", {"probe@1": found}, seed=seed) for seed, found in enumerate(([0.60, 0.71], [0.56, 0.75]))]
 AHEAD = [made("krr_st", {"probe@1": found}, seed=seed) for seed, found in enumerate(([0.60, 0.71], [0.562, 0.752]))]
 
 
