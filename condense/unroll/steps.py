@@ -7,6 +7,7 @@ by the targets, and by theta, where it is the Hessian times the direction. The s
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
@@ -112,14 +113,16 @@ class DoubleBackward:
 
 
 def _measured(build: Callable[[], Graph]) -> tuple[Graph, int]:
-    """A graph, and the bytes of all tensors that it holds."""
-    kept: dict[int, int] = {}
+    """A graph, and the bytes of all tensors that it holds when it is built."""
+    saved: list[weakref.ref[Tensor]] = []
 
-    def count(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        kept[storage._cdata] = storage.nbytes()
-        return tensor.detach()  # the tensor itself would hold the node that saves it: a cycle that nobody frees
+    def remember(tensor: Tensor) -> Tensor:
+        alone = tensor.detach()  # the tensor itself would hold the node that saves it: a cycle that nobody frees
+        saved.append(weakref.ref(alone))
+        return alone
 
-    with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+    with torch.autograd.graph.saved_tensors_hooks(remember, lambda tensor: tensor):
         graph = build()
-    return graph, sum(kept.values())
+    # What was freed while it was built does not count, nor twice what took its place.
+    storages = [tensor.untyped_storage() for held in saved if (tensor := held()) is not None]
+    return graph, sum({storage._cdata: storage.nbytes() for storage in storages}.values())

@@ -165,6 +165,19 @@ def test_kept_graphs_change_nothing(problem: Any, gap: Any, graph_bytes: int) ->
     assert gap(given.gradients(Engine(graph_bytes=graph_bytes)), given.gradients(Engine())) < 1e-12
 
 
+def test_a_graph_is_measured_by_what_it_holds_at_the_end() -> None:
+    """What is freed on the way leaves an address that a later tensor can take: the sum would be a matter of luck."""
+    leaf = torch.ones(1000, requires_grad=True)
+
+    def build() -> Any:
+        dropped = (leaf * 1).exp()  # a node that saves its result
+        kept = (leaf * 1).exp()
+        del dropped
+        return kept
+
+    assert _measured(build)[1] == 4000
+
+
 @pytest.mark.parametrize("share", [0.0, 0.9, 2.5, 4.0])
 def test_graphs_go_with_the_gradient(problem: Any, monkeypatch: pytest.MonkeyPatch, share: float) -> None:
     """A saved tensor that keeps its own graph alive would keep it for good: no collector sees through the nodes."""
