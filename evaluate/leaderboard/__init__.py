@@ -35,6 +35,7 @@ from condense.evaluate.leaderboard.board import Table
 from condense.evaluate.leaderboard.grid import Grid
 from condense.evaluate.leaderboard.pictures import Picture, pictures_of
 from condense.evaluate.leaderboard.reported import Reported
+from condense.evaluate.leaderboard.sections import Section
 from condense.evaluate.records import Record
 from condense.evaluate.transfer import records as transfer_records
 from condense.evaluate.transfer import tables as transfer_tables
@@ -53,6 +54,7 @@ class _Board:
     records: list[Record]
     tables: list[Table]
     transfers: list[TransferTable]
+    sections: dict[str, Section]  # of the tables of either kind, in their order, by path
     sources: list[Reported]
     grids: dict[str, list[Grid]]  # by the path of the table, of either kind
     pictures: list[Picture]
@@ -132,7 +134,7 @@ def text(results: str | Path, width: int | None = None) -> str:
         accuracy, cost, *_ = made.grids[table.key.path]
         parts.append(terminal.text(table, accuracy, cost, width))
     for each in made.transfers:
-        parts.append(terminal.plain(transfers.section(each), made.grids[each.path], width))
+        parts.append(terminal.plain(made.sections[each.path], made.grids[each.path], width))
     return terminal.joined(parts, width)
 
 
@@ -143,7 +145,10 @@ def _board(results: str | Path) -> _Board:
     grids = {table.key.path: _grids(table, tables, sources) for table in tables}
     transferred = transfer_tables.tables(transfer_records.read_all(results))
     grids |= {table.path: transfers.grids(table) for table in transferred}
-    return _Board(found, tables, transferred, sources, grids, pictures_of(tables, transferred))
+    every = [*map(sections.of_table, tables), *map(transfers.section, transferred)]
+    by_path = {section.path: section for section in every}
+    pictures = pictures_of(tables, [(table, by_path[table.path]) for table in transferred])
+    return _Board(found, tables, transferred, by_path, sources, grids, pictures)
 
 
 def _grids(table: Table, tables: Sequence[Table], sources: list[Reported]) -> list[Grid]:
@@ -159,9 +164,8 @@ def _grids(table: Table, tables: Sequence[Table], sources: list[Reported]) -> li
 def _texts(made: _Board, home: Path) -> dict[str, str]:
     """Every text file of the leaderboard by its path below it; the page takes its pictures from the disk."""
     contents, embedded = {}, {}
-    every = [*map(sections.of_table, made.tables), *map(transfers.section, made.transfers)]
-    for section in every:
-        key, shown = section.path, [picture for picture in made.pictures if picture.belongs_to(section.path)]
+    for key, section in made.sections.items():
+        shown = [picture for picture in made.pictures if picture.belongs_to(key)]
         links = [(picture.alt, picture.link_from(key)) for picture in shown]
         contents[f"{key}.md"] = markdown.page(section, made.grids[key], links)
         contents[f"{key}.tex"] = latex.page(section, made.grids[key])
@@ -170,9 +174,9 @@ def _texts(made: _Board, home: Path) -> dict[str, str]:
                 embedded[key] = svg
     contents |= {f"{table.key.path}.csv": spreadsheet.page(table, made.sources) for table in made.tables}
     contents |= {f"{table.path}.csv": transfers.csv_text(table) for table in made.transfers}
-    if every:
+    if made.sections:
         contents["README.md"] = markdown.index(made.tables, made.transfers, made.sources)
-        contents["index.html"] = page.html(every, made.grids, embedded, made.sources)
+        contents["index.html"] = page.html([*made.sections.values()], made.grids, embedded, made.sources)
         if made.sources:
             contents["reported.md"] = markdown.printed(made.sources)
     return contents

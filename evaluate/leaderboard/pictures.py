@@ -10,8 +10,9 @@ from typing import Any
 
 from condense import files
 from condense.errors import DamagedFile
-from condense.evaluate.leaderboard import heat_map, look, size_plot, transfer_plot, transfers, words
+from condense.evaluate.leaderboard import heat_map, look, size_plot, transfer_plot, words
 from condense.evaluate.leaderboard.board import Table
+from condense.evaluate.leaderboard.sections import Section
 from condense.evaluate.transfer.tables import TransferTable
 
 
@@ -71,7 +72,7 @@ class Picture:
         return [f"{changed[0]} is not the picture that was drawn"] if changed else []
 
 
-def pictures_of(tables: Sequence[Table], transferred: Sequence[TransferTable]) -> list[Picture]:
+def pictures_of(tables: Sequence[Table], transferred: Sequence[tuple[TransferTable, Section]]) -> list[Picture]:
     """Heat maps of tables, plots over bytes of a protocol and data set, plots of transfer tables; none is empty."""
     found = []
     together: dict[str, list[Table]] = defaultdict(list)
@@ -86,8 +87,7 @@ def pictures_of(tables: Sequence[Table], transferred: Sequence[TransferTable]) -
             alt = f"Accuracy against bytes, {data['title']}"
             shown = tuple(table.key.path for table in group)
             found.append(Picture(f"{folder}/bytes", alt, data, size_plot.draw, shown, on_page=True))
-    for each in transferred:
-        section = transfers.section(each)
+    for each, section in transferred:
         if (data := transfer_plot.data_of(each, section.heading, section.warning)) is not None:
             alt = f"Accuracy after transfer, {section.heading}"
             found.append(Picture(f"{each.path}-starts", alt, data, transfer_plot.draw, (each.path,), on_page=True))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import math
 from typing import TYPE_CHECKING, Any
 
 from condense.evaluate.leaderboard import look
-from condense.evaluate.transfer.tables import BASELINES, Column, Row, TransferTable
+from condense.evaluate.statistics import by_set
+from condense.evaluate.transfer.tables import BASELINES, Column, Row, TransferTable, parts_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,19 +19,20 @@ _OFF = 0.13  # of a line, between the mean and the marks of its sets
 
 def data_of(table: TransferTable, title: str, tier: str) -> dict[str, Any] | None:
     """What the plot shows: panels by use and share, starts in the table's order; None when there is no number."""
-    shares = sorted({_share(column) for column in table.columns})
-    kinds = list(dict.fromkeys(_kind(table, column) for column in table.columns))
     starts = {column: [_start(table, row, column) for row in table.rows] for column in table.columns}
     if not any(filter(None, itertools.chain.from_iterable(starts.values()))):
         return None
-    panels = [
-        {"use": _kind(table, column), "share": _share(column), "starts": found} for column, found in starts.items()
-    ]
+    panels = []
+    for column, found in starts.items():
+        network, use, share = parts_of(column)
+        use = f"{network}, {use}" if table.several_networks else use
+        panels.append({"use": use, "share": share, "starts": found})
     names = [{"name": row.name, "colour": _colour(table, row)} for row in table.rows]
     baseline = next((place for place, row in enumerate(table.rows) if row.method == BASELINES[0]), None)
     return {
-        "title": title, "tier": tier, "names": names, "uses": kinds, "shares": shares, "panels": panels,
-        "baseline": baseline,
+        "title": title, "tier": tier, "names": names, "panels": panels, "baseline": baseline,
+        "uses": list(dict.fromkeys(panel["use"] for panel in panels)),
+        "shares": sorted({panel["share"] for panel in panels}),
     }  # fmt: skip
 
 
@@ -56,27 +57,13 @@ def draw(data: dict[str, Any]) -> dict[str, bytes]:
         return look.encode(figure)
 
 
-def _kind(table: TransferTable, column: Column) -> str:
-    """The use of a column, after its network where there are several."""
-    network, setting = column
-    use = setting.partition("@")[0]
-    return use if len({name for name, _ in table.columns}) == 1 else f"{network}, {use}"
-
-
-def _share(column: Column) -> float:
-    return float(column[1].partition("@")[2])
-
-
 def _start(table: TransferTable, row: Row, column: Column) -> dict[str, Any] | None:
     """Mean, half of the interval, and the mean of each set where there are several; None without a number."""
     found = table.mean(row, column)
     if found is None:
         return None
-    by_set: dict[int | None, list[float]] = {}
-    for (distillation, _), accuracy in row.runs(column).items():
-        by_set.setdefault(distillation, []).append(accuracy)
-    sets = [math.fsum(runs) / len(runs) for runs in by_set.values()] if len(by_set) > 1 else []
-    return {"mean": found.mean, "half": found.half or 0.0, "sets": sets}
+    sets = list(by_set(row.runs(column)).values())
+    return {"mean": found.mean, "half": found.half or 0.0, "sets": sets if len(sets) > 1 else []}
 
 
 def _colour(table: TransferTable, row: Row) -> str:

@@ -11,7 +11,7 @@ from condense.evaluate.comparisons import Comparison
 from condense.evaluate.leaderboard.grid import INTERVAL, NONE, RUNS, SPREAD, Cell, Column, Grid, each_set, points
 from condense.evaluate.leaderboard.sections import Section
 from condense.evaluate.statistics import ALPHA
-from condense.evaluate.transfer.tables import BASELINES, Row, TransferTable
+from condense.evaluate.transfer.tables import BASELINES, Row, TransferTable, parts_of
 
 _DIFFERENCE = (
     "mean ± half of the 95 % interval (number of paired runs): mean of each set. With two sets or more it is the "
@@ -65,11 +65,10 @@ def csv_text(table: TransferTable) -> str:
     )  # fmt: skip
     fixed = [table.protocol, table.sample.source.name, table.target, table.budget]
     for row in table.rows:
-        for network, setting in table.columns:
-            score = row.scores.get((network, setting))
-            use, _, share = setting.partition("@")
+        for column in table.columns:
+            score, (network, use, share) = row.scores.get(column), parts_of(column)
             for (distillation, evaluation), accuracy in sorted(score.runs.items(), key=str) if score else ():
-                values = [row.name, row.method, network, use, share, distillation, evaluation, f"{accuracy:.6f}"]
+                values = [row.name, row.method, network, use, f"{share:g}", distillation, evaluation, f"{accuracy:.6f}"]
                 writer.writerow([*fixed, *values])
     return target.getvalue()
 
@@ -146,14 +145,9 @@ def _columns(table: TransferTable) -> tuple[Column, ...]:
 
 def _named(table: TransferTable, column: tuple[str, str]) -> str:
     """What a column is called: its use and share, after its network where there are several."""
-    network, setting = column
-    one = len({name for name, _ in table.columns}) == 1
-    return _title(setting) if one else f"{network}, {_title(setting)}"
-
-
-def _title(setting: str) -> str:
-    use, _, share = setting.partition("@")
-    return f"{use}, {100 * float(share):g} %"
+    network, use, share = parts_of(column)
+    title = f"{use}, {100 * share:g} %"
+    return f"{network}, {title}" if table.several_networks else title
 
 
 def _claims(table: TransferTable) -> list[str]:

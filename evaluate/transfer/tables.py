@@ -82,6 +82,10 @@ class TransferTable:
         return f"{self.protocol}/{pair}/{self.budget}"
 
     @property
+    def several_networks(self) -> bool:
+        return len({network for network, _ in self.columns}) > 1
+
+    @property
     def scratch(self) -> Row | None:
         return next((row for row in self.rows if row.method == "scratch"), None)
 
@@ -107,6 +111,13 @@ class TransferTable:
         candidates = [other for other in self.rows if other.method == BASELINES[0] and other is not row]
         matching = [other for other in candidates if _share_settings(row.config, other.config)]
         return matching[0] if matching else None
+
+
+def parts_of(column: Column) -> tuple[str, str, float]:
+    """Network, use of the start, and share of the target's labels, by which columns are ordered too."""
+    network, setting = column
+    use, _, share = setting.partition("@")
+    return network, use, float(share)
 
 
 def tables(records: Iterable[TransferRecord]) -> list[TransferTable]:
@@ -136,7 +147,7 @@ def _table(
 ) -> TransferTable:
     rows = [_reference(record, target) for record in references] + _of_sets(sets, target)
     columns = {column: None for row in rows for column in row.scores}
-    return TransferTable(sets[0], target, budget, tuple(sorted(columns, key=_column_order)), tuple(rows))
+    return TransferTable(sets[0], target, budget, tuple(sorted(columns, key=parts_of)), tuple(rows))
 
 
 def _reference(record: TransferRecord, target: str) -> Row:
@@ -201,12 +212,6 @@ def _same_measure(records: Sequence[TransferRecord], where: str) -> None:
 
 def _row_order(row: Row) -> tuple[int, str]:
     return (BASELINES.index(row.method) if row.method in BASELINES else len(BASELINES), row.name)
-
-
-def _column_order(column: Column) -> tuple[str, str, float]:
-    network, setting = column
-    kind, _, share = setting.partition("@")
-    return (network, kind, float(share))
 
 
 def _budget_order(name: str) -> tuple[str, float]:
